@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Warnings, hardening and sanitizers for everything that is built.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(PPK_SANITIZE "" CACHE STRING "sanitizers to build with, as -fsanitize takes them")
+option(PPK_COVERAGE "instrument for gcovr" OFF)
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fstack-protector-strong
+                    -fcf-protection -fno-delete-null-pointer-checks)
+add_compile_definitions(_GNU_SOURCE)
+add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
+if(PPK_SANITIZE)
+  add_compile_options(-fsanitize=${PPK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${PPK_SANITIZE})
+elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+endif()
+if(NOT PPK_SANITIZE)
+  add_link_options(-Wl,-z,defs)
+endif()
+if(PPK_COVERAGE)
+  add_compile_options(--coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
+endif()
