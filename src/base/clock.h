@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Time. Bounds and lifetimes are measured on the monotonic clock, so that a changed wall clock neither shortens nor prolongs them. */
+#ifndef PPK_BASE_CLOCK_H
+#define PPK_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds of CLOCK_MONOTONIC. Never 0. */
+uint64_t clock_ms(void);
+
+/* Milliseconds left until `deadline_ms` (a clock_ms() time), never negative. */
+uint64_t clock_left_ms(uint64_t deadline_ms);
+
+#endif

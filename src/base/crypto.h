@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* OpenSSL, kept apart from the host's: a private OSSL_LIB_CTX with the default provider and no configuration file. */
+#ifndef PPK_BASE_CRYPTO_H
+#define PPK_BASE_CRYPTO_H
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The private context, made at the first call (thread-safe) and never freed: the host's exit handlers may have torn OpenSSL down
+ * before ours would run. NULL: no memory. */
+OSSL_LIB_CTX *crypto_context(void);
+
+/* `len` random bytes. Public: for nonces, IDs. Private: for keys. False: OpenSSL's generator failed. */
+bool crypto_random(void *out, size_t len);
+bool crypto_random_private(void *out, size_t len);
+
+#endif

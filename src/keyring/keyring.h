@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the token's configuration means: keyrings of peers, IKEv2 profiles, sks profiles (the client's view of key sources).
+ * A configuration is immutable once loaded, but for its Type 6 secrets, which open once the master key is known. */
+#ifndef PPK_KEYRING_KEYRING_H
+#define PPK_KEYRING_KEYRING_H
+
+#include "base/bytes.h"
+#include "base/fault.h"
+#include "base/secret.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* A secret of the configuration. */
+struct config_secret {
+    _Atomic(struct secret *) value; /* NULL as long as it is Type 6 and sealed; then set once, until the configuration goes */
+    char *sealed;                   /* its Type 6 text, or NULL */
+    unsigned line;
+};
+
+/* An address group: IPv4 (4 bytes) or IPv6 (16 bytes). Host bits are kept as written ("10.0.0.1 255.0.0.0"), and do not count in a match. */
+struct address_group {
+    uint8_t bytes[16];
+    uint8_t len;     /* 4 or 16 */
+    uint8_t prefix;  /* 0 to 32 or 128 */
+};
+
+enum kme_kind { KME_IPV4, KME_IPV6, KME_HOSTNAME };
+
+/* kme server {ipv4|ipv6|hostname} HOST port N */
+struct kme_server {
+    enum kme_kind kind;
+    char *host; /* without brackets */
+    uint16_t port;
+};
+
+enum sks_type { SKS_REMOTE /* SKIP */, SKS_ETSI014 };
+enum ppk_id_format { PPK_ID_RAW /* CKA_ID = the bytes that the hex keyId means */, PPK_ID_TEXT /* = the keyId's text, verbatim */ };
+enum psk_hash { PSK_SHA256, PSK_SHA384 };
+
+/* sks profile NAME type remote */
+struct sks_profile {
+    char *name;
+    enum sks_type type;
+    struct kme_server *servers; /* in the order of the file; at least one */
+    size_t n_servers;
+    char *local_system_id;      /* or NULL */
+    char *trustpoint;           /* PEM file of CAs, or NULL: the system's (not used if there is a PSK) */
+    char *certificate, *key;    /* PEM files of the client's certificate, or NULL, NULL */
+    char *psk_id;               /* TLS PSK identity, or NULL: certificates */
+    struct config_secret psk;
+    enum psk_hash psk_hash;     /* default PSK_SHA384 */
+    uint32_t timeout_ms;        /* total bound of one call, over all servers; default 2000 */
+    uint32_t hedge_ms;          /* how long a silent server is waited for before the next is asked; 0: never */
+    uint32_t key_size;          /* bits; default 256 */
+    uint32_t prefetch;          /* unused PPKs kept ready per peer; default 0 */
+    uint32_t lifetime_s;        /* of a PPK, from its arrival; default 3600 */
+    enum ppk_id_format id_format; /* default PPK_ID_RAW */
+    bool entropy;               /* mix GET /entropy into C_GenerateRandom */
+    unsigned line;
+};
+
+/* ppk manual id ID key … [required] */
+struct manual_ppk {
+    struct span id; /* owned by the configuration */
+    struct config_secret key;
+    bool required;
+    unsigned line;
+};
+
+struct peer {
+    char *name;
+    struct keyring *keyring;
+    struct address_group *groups; /* may be none */
+    size_t n_groups;
+    char *remote_system_id;       /* or NULL: the key source's only remote system, if it has just one */
+    struct sks_profile *dynamic;  /* or NULL */
+    bool dynamic_required;
+    struct manual_ppk *manual;    /* IDs are unique in a keyring */
+    size_t n_manual;
+    struct config_secret psk;     /* present if value or sealed is set */
+    unsigned line;
+};
+
+struct keyring {
+    char *name; /* 1 to 32 bytes of UTF-8: it is the token's label */
+    struct peer *peers;
+    size_t n_peers;
+    bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves, whatever a template asks */
+    unsigned line;
+};
+
+/* ikev2 profile NAME */
+struct ikev2_profile {
+    char *name;
+    struct keyring *keyring;     /* or NULL */
+    struct keyring *keyring_ppk; /* or NULL */
+    struct address_group *matches;
+    size_t n_matches;
+    unsigned line;
+};
+
+struct configuration {
+    char *path;
+    struct keyring *keyrings; /* in the order of the file: the slots 0, 1, … */
+    size_t n_keyrings;
+    struct sks_profile *profiles;
+    size_t n_profiles;
+    struct ikev2_profile *ikev2;
+    size_t n_ikev2;
+    char *master_key_file; /* or NULL */
+    bool sealed;           /* there are Type 6 secrets that are not open yet */
+};
+
+/* Reads, checks and resolves a configuration file: grammar, references, unique names and IDs, sizes (a PPK of at least 32 bytes),
+ * files' permissions (the file itself, and key, certificate and master key files that it names). Secrets of Type 6 are opened at once if
+ * `master-key file`, or the systemd credential "ppk-master-key", is at hand; else they stay sealed. The caller owns the
+ * result. NULL: `errors` then has one line "FILE:LINE: what is wrong" for each mistake, in the order of the lines. */
+struct configuration *configuration_load(const char *path, struct text *errors);
+
+/* The same from a buffer (tests, fuzzers), without the check of permissions of `name` itself. */
+struct configuration *configuration_parse(const char *name, const char *buffer, size_t len, struct text *errors);
+
+/* Wipes and frees; NULL is allowed. */
+void configuration_free(struct configuration *c);
+
+/* Opens the sealed secrets with a master key. False with the reason in `fault` (nothing is opened then). Not to be called by two threads
+ * at once; readers may run meanwhile. */
+bool configuration_unlock(struct configuration *c, const void *master_key, size_t len, struct fault *fault);
+
+/* The keyring of this name, or NULL. */
+struct keyring *configuration_keyring(const struct configuration *c, const char *name, size_t len);
+struct sks_profile *configuration_profile(const struct configuration *c, const char *name, size_t len);
+
+/* The peer of this name; by longest prefix for an address (`len` 4 or 16 bytes; an IPv4-mapped IPv6 address counts as IPv4); the n-th (from
+ * *cursor = 0) with this remote system ID. NULL: none (any more). O(1) in the number of peers by name. */
+struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, size_t len);
+struct peer *keyring_peer_by_address(const struct keyring *k, const uint8_t *address, size_t len);
+struct peer *keyring_peer_by_system_id(const struct keyring *k, const char *id, size_t len, size_t *cursor);
+
+/* Must an IKE SA with this peer not be without a PPK? (any of its ppk commands says "required") */
+bool peer_ppk_required(const struct peer *p);
+
+/* Writes the group as "ADDRESS MASK" (IPv4) or "ADDRESS/PREFIX" (IPv6), as the configuration language has it. */
+void address_group_print(const struct address_group *g, struct text *out);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The SKIP client (draft-cisco-skip): an sks profile at work. It tries the profile's servers in turn under one bound of time, keeps
+ * connections, checks system IDs against the capabilities, and counts. The transport (libcurl, TLS, JSON) is a shared object of its
+ * own, ppk-skip.so, loaded at the first request. */
+#ifndef PPK_SKIP_SKIP_H
+#define PPK_SKIP_SKIP_H
+
+#include "base/fault.h"
+#include "keyring/keyring.h"
+
+enum skip_result {
+    SKIP_OK,
+    SKIP_NO_SUCH_KEY,  /* a key source said that it has no such key (400, 404, 410 on /key/{id}) */
+    SKIP_REFUSED,      /* it does not serve us, or not for this remote system (401, 403, other 4xx; capabilities without the ID) */
+    SKIP_UNREACHABLE,  /* no server gave a usable answer in time (connection, TLS, 429, 5xx, timeout, malformed answer) */
+    SKIP_NO_MEMORY,
+    SKIP_NO_TRANSPORT, /* ppk-skip.so cannot be loaded */
+};
+
+/* A profile at work. Thread-safe. */
+struct skip_profile;
+
+/* `conf` must outlive it. No connection is made. NULL: no memory. */
+struct skip_profile *skip_profile_new(const struct sks_profile *conf);
+
+/* Closes connections, wipes, frees. No request may be under way. NULL is allowed. */
+void skip_profile_free(struct skip_profile *p);
+
+const struct sks_profile *skip_profile_conf(const struct skip_profile *p);
+
+/* A key as it came. */
+struct skip_key {
+    struct secret *value;
+    char *key_id;       /* the server's keyId, verbatim */
+    const char *server; /* "HOST:PORT" of who gave it; valid as long as the profile */
+};
+
+/* Wipes and frees what is in it. */
+void skip_key_clear(struct skip_key *k);
+
+/* GET /key?remoteSystemID=…&size=…: a new key of `size` bits (0: the profile's). `remote` NULL: the only remote system of the key
+ * source's capabilities. Ends by `deadline` (clock_ms()) and within the profile's timeout. On SKIP_OK the caller clears `out`; else
+ * the reason is in `fault`, which names profile and server, and has been counted. */
+enum skip_result skip_key_new(struct skip_profile *p, const char *remote, uint32_t size, uint64_t deadline,
+                              struct skip_key *out, struct fault *fault);
+
+/* GET /key/{key_id}?remoteSystemID=…: the existing key. Never asked again at a server that may have processed it. */
+enum skip_result skip_key_by_id(struct skip_profile *p, const char *key_id, const char *remote, uint64_t deadline,
+                                struct skip_key *out, struct fault *fault);
+
+/* GET /entropy?minentropy=BITS; `out` is the caller's. */
+enum skip_result skip_entropy(struct skip_profile *p, uint32_t bits, uint64_t deadline, struct secret **out,
+                              struct fault *fault);
+
+/* What a key source says of itself. */
+struct skip_capabilities {
+    bool entropy, key;
+    char *algorithm;
+    char *local_system_id;
+    char **remote_system_ids; /* POSIX globs; NULL-terminated */
+    const char *server;       /* "HOST:PORT"; valid as long as the profile */
+};
+
+/* GET /capabilities of server `i`; a fresh copy that the caller frees with skip_capabilities_free(). */
+enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, uint64_t deadline,
+                                       struct skip_capabilities **out, struct fault *fault);
+void skip_capabilities_free(struct skip_capabilities *c);
+
+/* Totals since the start, by kind of request. total = passed + failed + under way. */
+enum skip_request { SKIP_REQUEST_CAPABILITIES, SKIP_REQUEST_KEY, SKIP_REQUEST_KEY_BY_ID, SKIP_REQUEST_ENTROPY, SKIP_REQUESTS };
+struct skip_counts {
+    uint64_t total[SKIP_REQUESTS], passed[SKIP_REQUESTS], failed[SKIP_REQUESTS];
+};
+void skip_profile_counts(const struct skip_profile *p, struct skip_counts *out);
+
+/* Ends the transport: after the last profile was freed. */
+void skip_shutdown(void);
+
+/* In a forked child, before anything else of SKIP: forgets connections and transport without touching the parent's. */
+void skip_after_fork(void);
+
+#endif
