@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ppk_listener.h"
+
+#include "ppk_cfg.h"
+#include "ppk_notify.h"
+
+static bool send_system_id, accept_system_id;
+
+void ppk_listener_configure(bool send, bool accept)
+{
+    send_system_id = send;
+    accept_system_id = accept;
+}
+
+static bool is_initiator(ike_sa_t *ike_sa)
+{
+    ike_sa_id_t *id = ike_sa->get_id(ike_sa);
+
+    return id->is_initiator(id);
+}
+
+static void initiating(ike_sa_t *ike_sa)
+{
+    struct ppk_sa *sa = ppk_sa_get(ike_sa, true);
+    peer_cfg_t *cfg = ike_sa->get_peer_cfg(ike_sa);
+
+    if (!sa || !cfg)
+        return;
+    ppk_cfg_adopt(cfg);
+    ppk_cfg_identity(cfg, sa->identity);
+    if (!sa->peer.known && !sa->lookup)
+        ppk_sa_lookup(sa, ike_sa->get_other_host(ike_sa));
+}
+
+static bool ike_state_change(listener_t *listener, ike_sa_t *ike_sa, ike_sa_state_t state)
+{
+    struct ppk_sa *sa;
+
+    (void)listener;
+    switch (state) {
+    case IKE_CREATED:
+        sa = ppk_sa_get(ike_sa, false);
+        if (sa)
+            ppk_sa_reset(sa);
+        break;
+    case IKE_CONNECTING:
+        if (is_initiator(ike_sa))
+            initiating(ike_sa);
+        break;
+    case IKE_ESTABLISHED:
+        sa = ppk_sa_get(ike_sa, false);
+        if (sa)
+            ppk_sa_key_done(sa);
+        break;
+    case IKE_DESTROYING:
+        ppk_sa_remove(ike_sa);
+        break;
+    default:
+        break;
+    }
+    return TRUE;
+}
+
+/* As responder: the peer is looked up by its address as soon as it knocks, and again once it has said who it
+ * is. */
+static void request_received(struct ppk_sa *sa, ike_sa_t *ike_sa, message_t *message)
+{
+    peer_cfg_t *cfg;
+
+    if (message->get_exchange_type(message) == IKE_SA_INIT)
+        ppk_sa_lookup(sa, message->get_source(message));
+    else if (ppk_notify_auth_received(sa, message))
+        ppk_sa_lookup(sa, message->get_source(message));
+    cfg = ike_sa->get_peer_cfg(ike_sa);
+    if (cfg)
+        ppk_cfg_adopt(cfg);
+}
+
+static bool message_hook(listener_t *listener, ike_sa_t *ike_sa, message_t *message, bool incoming,
+                         bool plain)
+{
+    exchange_type_t type = message->get_exchange_type(message);
+    struct ppk_sa *sa;
+
+    (void)listener;
+    if (!plain || !ike_sa || (type != IKE_SA_INIT && type != IKE_AUTH))
+        return TRUE;
+    sa = ppk_sa_get(ike_sa, true);
+    if (!sa)
+        return TRUE;
+    if (incoming && message->get_request(message))
+        request_received(sa, ike_sa, message);
+    if (incoming && type == IKE_SA_INIT)
+        ppk_notify_init_received(sa, message, accept_system_id);
+    if (!incoming && type == IKE_SA_INIT && send_system_id)
+        ppk_notify_init_sent(sa, message);
+    return TRUE;
+}
+
+/* The last word on "required": whatever the connection says, and however the SA came to be without a PPK. */
+static bool authorize(listener_t *listener, ike_sa_t *ike_sa, bool final, bool *success)
+{
+    struct ppk_sa *sa = ppk_sa_get(ike_sa, false);
+
+    (void)listener;
+    if (final && sa && !ike_sa->has_condition(ike_sa, COND_PPK) && ppk_sa_peer(sa)->required) {
+        DBG1(DBG_CFG,
+             "ppk: error: the keyring requires a PPK with peer '%s', and the peers agreed on none: refused",
+             sa->peer.name);
+        *success = FALSE;
+    }
+    return TRUE;
+}
+
+listener_t ppk_listener = {
+    .ike_state_change = ike_state_change,
+    .message = message_hook,
+    .authorize = authorize,
+};

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ppk_worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* After a call that did not return in time, nobody else is sent after it for so long. */
+#define HUNG_SECONDS 10
+
+enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE };
+
+struct ppk_job {
+    struct ppk_pool *pool;
+    struct ppk_job *next;
+    struct timespec until;
+    enum job_state state;
+    bool held;    /* the caller has not released it */
+    bool overdue; /* the caller was given late instead of the answer */
+    struct ppk_ask ask;
+    struct ppk_answer answer, late;
+};
+
+struct ppk_pool {
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    struct ppk_module *module;
+    struct ppk_job *first, **last;
+    unsigned threads, idle, threads_max, bound_ms, overdue;
+    struct timespec hung_until;
+    bool ending;
+    char *path, *init, *token, *pin;
+};
+
+static struct timespec after_ms(unsigned ms)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+static bool is_past(const struct timespec *t)
+{
+    struct timespec now = after_ms(0);
+
+    return now.tv_sec > t->tv_sec || (now.tv_sec == t->tv_sec && now.tv_nsec >= t->tv_nsec);
+}
+
+static char *copy_of(const char *text)
+{
+    return text && *text ? strdup(text) : NULL;
+}
+
+struct ppk_pool *ppk_pool_create(const struct ppk_module_config *config, unsigned threads, unsigned bound_ms)
+{
+    struct ppk_pool *pool = calloc(1, sizeof *pool);
+    struct ppk_module_config copy;
+    pthread_condattr_t attr;
+
+    if (!pool)
+        return NULL;
+    pool->path = copy_of(config->path);
+    pool->init = copy_of(config->init);
+    pool->token = copy_of(config->token);
+    pool->pin = copy_of(config->pin);
+    copy = (struct ppk_module_config){pool->path, pool->init, pool->token, pool->pin};
+    pool->module = ppk_module_create(&copy);
+    pool->threads_max = threads;
+    pool->bound_ms = bound_ms;
+    pool->last = &pool->first;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->work, &attr);
+    pthread_cond_init(&pool->done, &attr);
+    pthread_condattr_destroy(&attr);
+    if (!pool->module) {
+        ppk_pool_destroy(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+static void job_free(struct ppk_job *job)
+{
+    ppk_ask_clear(&job->ask);
+    ppk_answer_clear(&job->answer);
+    ppk_answer_clear(&job->late);
+    explicit_bzero(job, sizeof *job);
+    free(job);
+}
+
+/* Takes the next job; NULL when the pool ends. Locked. */
+static struct ppk_job *job_next_locked(struct ppk_pool *pool)
+{
+    struct ppk_job *job;
+
+    pool->idle++;
+    while (!pool->first && !pool->ending)
+        pthread_cond_wait(&pool->work, &pool->lock);
+    pool->idle--;
+    job = pool->first;
+    if (job) {
+        pool->first = job->next;
+        if (!pool->first)
+            pool->last = &pool->first;
+        job->state = JOB_RUNNING;
+    }
+    return job;
+}
+
+static void job_finish_locked(struct ppk_job *job)
+{
+    struct ppk_pool *pool = job->pool;
+
+    if (job->overdue && --pool->overdue == 0)
+        pool->hung_until = (struct timespec){0};
+    job->state = JOB_DONE;
+    if (!job->held)
+        job_free(job);
+    pthread_cond_broadcast(&pool->done);
+}
+
+/* A PPK that came too late for the IKE SA that asked for it must not stay. */
+static void job_discard(struct ppk_session *session, const struct ppk_job *job)
+{
+    struct ppk_ask ask = {.op = PPK_OP_DESTROY, .key = job->answer.key};
+    struct ppk_answer answer = {0};
+
+    ppk_ask_run(session, &ask, &answer);
+    ppk_answer_clear(&answer);
+}
+
+static bool job_is_orphan_locked(const struct ppk_job *job)
+{
+    bool made_key = job->ask.op == PPK_OP_FIND || job->ask.op == PPK_OP_GENERATE;
+
+    return made_key && job->answer.fact == PPK_YES && job->answer.key.dynamic && (!job->held || job->overdue);
+}
+
+static void *worker(void *argument)
+{
+    struct ppk_pool *pool = argument;
+    struct ppk_session session = {.module = pool->module};
+    struct ppk_job *job;
+
+    pthread_mutex_lock(&pool->lock);
+    while ((job = job_next_locked(pool))) {
+        pthread_mutex_unlock(&pool->lock);
+        ppk_ask_run(&session, &job->ask, &job->answer);
+        pthread_mutex_lock(&pool->lock);
+        if (job_is_orphan_locked(job)) {
+            pthread_mutex_unlock(&pool->lock);
+            job_discard(&session, job);
+            pthread_mutex_lock(&pool->lock);
+        }
+        job_finish_locked(job);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (session.generation)
+        ppk_session_drop(&session);
+    pthread_mutex_lock(&pool->lock);
+    pool->threads--;
+    pthread_cond_broadcast(&pool->done);
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* One more worker, with all signals blocked: they are for charon's threads. Locked. */
+static void worker_start_locked(struct ppk_pool *pool)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&thread, &attr, worker, pool) == 0)
+        pool->threads++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+}
+
+static void job_refuse(struct ppk_job *job, const char *why)
+{
+    job->state = JOB_DONE;
+    job->answer.fact = PPK_FAILED;
+    snprintf(job->answer.text, sizeof job->answer.text, "%s", why);
+}
+
+struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
+{
+    struct ppk_job *job = calloc(1, sizeof *job);
+
+    if (!job) {
+        ppk_ask_clear(ask);
+        return NULL;
+    }
+    job->pool = pool;
+    job->ask = *ask;
+    job->held = true;
+    job->until = after_ms(pool->bound_ms);
+    memset(ask, 0, sizeof *ask);
+    pthread_mutex_lock(&pool->lock);
+    if (pool->overdue && !is_past(&pool->hung_until)) {
+        job_refuse(job, "the PKCS#11 module hangs: an earlier call has not returned");
+    } else {
+        if (!pool->idle && pool->threads < pool->threads_max)
+            worker_start_locked(pool);
+        if (!pool->threads) {
+            job_refuse(job, "no thread can be started for the PKCS#11 module");
+        } else {
+            *pool->last = job;
+            pool->last = &job->next;
+            pthread_cond_signal(&pool->work);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return job;
+}
+
+struct ppk_answer *ppk_job_wait(struct ppk_job *job)
+{
+    struct ppk_pool *pool = job->pool;
+    struct ppk_answer *answer = &job->answer;
+    int waited = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    while (job->state != JOB_DONE && waited == 0)
+        waited = pthread_cond_timedwait(&pool->done, &pool->lock, &job->until);
+    if (job->state != JOB_DONE) {
+        if (!job->overdue) {
+            job->overdue = true;
+            pool->overdue++;
+            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
+        }
+        answer = &job->late;
+        answer->fact = PPK_FAILED;
+        snprintf(answer->text, sizeof answer->text, "the PKCS#11 module did not answer within %u ms",
+                 pool->bound_ms);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return answer;
+}
+
+void ppk_job_release(struct ppk_job *job)
+{
+    struct ppk_pool *pool;
+
+    if (!job)
+        return;
+    pool = job->pool;
+    pthread_mutex_lock(&pool->lock);
+    job->held = false;
+    if (job->state == JOB_DONE)
+        job_free(job);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void free_wiped(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+void ppk_pool_destroy(struct ppk_pool *pool)
+{
+    struct timespec until;
+    int waited = 0;
+
+    if (!pool)
+        return;
+    until = after_ms(pool->bound_ms);
+    pthread_mutex_lock(&pool->lock);
+    pool->ending = true;
+    pthread_cond_broadcast(&pool->work);
+    while (pool->threads && waited == 0)
+        waited = pthread_cond_timedwait(&pool->done, &pool->lock, &until);
+    if (pool->threads) {
+        pthread_mutex_unlock(&pool->lock);
+        return;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    ppk_module_destroy(pool->module);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->done);
+    free(pool->path);
+    free(pool->init);
+    free(pool->token);
+    free_wiped(pool->pin);
+    free(pool);
+}

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two hosts in network namespaces, joined by a veth pair, each with a real charon (or pluto).
+
+Everything lives in one temporary directory and in namespaces that end with their processes. Whoever uses it calls
+isolate() first: the program runs itself again in a mount namespace of its own, where charon's plugin folder also has
+libstrongswan-ppk.so.
+"""
+import atexit
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+PLUGIN_DIR = pathlib.Path('/usr/lib/ipsec/plugins')
+CHARON = '/usr/sbin/charon-systemd'
+STOCK_PLUGINS = ('random nonce openssl aes sha1 sha2 hmac kdf xcbc curve25519 gmp pem pkcs1 pkcs8 x509 pubkey constraints '
+                 'kernel-libipsec kernel-netlink socket-default vici updown')
+
+
+class Failure(Exception):
+    """A test saw something else than it has to see."""
+
+
+def run(*command, timeout=30, check=True, env=None, stdin=None):
+    """Runs a command; its output, and with check a Failure that shows it where it fails."""
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+                          env=env, input=stdin, text=True, errors='replace')
+    if check and done.returncode != 0:
+        raise Failure(f'{" ".join(str(c) for c in command)} exits with {done.returncode}:\n{done.stdout}')
+    return done.stdout
+
+
+def isolate(plugin):
+    """Runs this program again in a mount namespace where charon finds the plugin."""
+    if os.environ.get('PPK_TESTBED') != '1':
+        os.environ['PPK_TESTBED'] = '1'
+        os.execvp('unshare', ['unshare', '--mount', '--propagation', 'private', sys.executable, *sys.argv])
+    merged = pathlib.Path(tempfile.mkdtemp(prefix='ppk-plugins-'))
+    atexit.register(lambda: (subprocess.run(['umount', str(PLUGIN_DIR)], check=False),
+                             shutil.rmtree(merged, ignore_errors=True)))
+    for file in PLUGIN_DIR.glob('*.so'):
+        shutil.copy2(file, merged)
+    if plugin:
+        shutil.copy2(plugin, merged)
+    run('mount', '--bind', merged, PLUGIN_DIR)
+
+
+def wait_for(condition, seconds, what):
+    """Polls until condition() is true; its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f'not within {seconds} s: {what}')
+        time.sleep(0.02)
+
+
+class Bed:
+    """The temporary directory, the processes and the two namespaces of one test."""
+
+    def __init__(self, keep=False):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='ppk-e2e-'))
+        self.keep = keep
+        self.processes = []
+        self.hosts = {}
+        atexit.register(self.close)
+
+    def start(self, command, env=None, log=None, prefix=()):
+        """A process that ends with the bed."""
+        out = open(log, 'ab') if log else subprocess.DEVNULL
+        process = subprocess.Popen([*prefix, *[str(c) for c in command]], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                   env=env)
+        if log:
+            out.close()
+        self.processes.append(process)
+        return process
+
+    def stop(self, process, seconds=10, how=signal.SIGTERM):
+        """Ends a process and waits; its exit status."""
+        if process.poll() is None:
+            process.send_signal(how)
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        if process in self.processes:
+            self.processes.remove(process)
+        return process.returncode
+
+    def net(self, left='alice', right='bob', ipv6=False):
+        """Two namespaces with a veth pair between them."""
+        pair = []
+        for number, name in ((1, left), (2, right)):
+            holder = self.start(['unshare', '--net', 'sleep', '3600'])
+            host = Host(self, name, number, holder)
+            wait_for(lambda h=holder: os.readlink(f'/proc/{h.pid}/ns/net') != os.readlink('/proc/self/ns/net'), 5,
+                     'network namespace')
+            self.hosts[name] = host
+            pair.append(host)
+        one, two = pair
+        one.ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', two.holder.pid)
+        for host in pair:
+            host.ip('link', 'set', 'lo', 'up')
+            host.ip('addr', 'add', f'{host.inner}/32', 'dev', 'lo')
+            host.ip('addr', 'add', f'{host.outer}/24', 'dev', 'eth0')
+            host.ip('link', 'set', 'eth0', 'up')
+        return pair
+
+    def close(self):
+        for process in reversed(list(self.processes)):
+            self.stop(process)
+        if not self.keep and self.dir.exists():
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Host:
+    """One end: a namespace (that of its holder process), its addresses, and a directory."""
+
+    def __init__(self, bed, name, number, holder):
+        self.bed, self.name, self.holder = bed, name, holder
+        self.outer, self.inner = f'10.99.0.{number}', f'10.{number}.0.1'
+        self.dir = bed.dir / name
+        self.dir.mkdir()
+
+    def inside(self):
+        return ['nsenter', '--net', '--target', str(self.holder.pid)]
+
+    def ip(self, *words):
+        return run(*self.inside(), 'ip', *words)
+
+    def ping(self, other, count=3):
+        """Pings the other's inner address from ours; the text that ping prints."""
+        return run(*self.inside(), 'ping', '-c', count, '-i', '0.2', '-W', '2', '-I', self.inner, other.inner, check=False)
+
+
+class Charon:
+    """A charon-systemd in a host. plugin: the settings of plugins.ppk as a dict, or None for a stock charon."""
+
+    def __init__(self, host, plugin=None, env=None, level=1, settings='', wrapper=()):
+        self.host, self.bed = host, host.bed
+        self.log = host.dir / 'charon.log'
+        self.socket = f'unix://{host.dir}/vici'
+        self.plugin, self.level, self.settings = plugin, level, settings
+        self.env = dict(os.environ, STRONGSWAN_CONF=str(host.dir / 'strongswan.conf'), **(env or {}))
+        self.wrapper = wrapper
+        self.process = None
+
+    def start(self, seconds=20):
+        ours = ''
+        if self.plugin is not None:
+            ours = 'ppk {\n' + ''.join(f'      {key} = "{value}"\n' for key, value in self.plugin.items()) + '    }'
+        (self.host.dir / 'strongswan.conf').write_text(f'''
+charon-systemd {{
+  load_modular = no
+  load = {'ppk ' if self.plugin is not None else ''}{STOCK_PLUGINS}
+  install_virtual_ip = no
+  retransmit_timeout = 1
+  retransmit_tries = 2
+  {self.settings}
+  plugins {{
+    vici {{
+      socket = {self.socket}
+    }}
+    kernel-libipsec {{
+      allow_peer_ts = yes
+    }}
+    {ours}
+  }}
+  journal {{
+    default = -1
+  }}
+  filelog {{
+    file {{
+      path = {self.log}
+      time_format = %H:%M:%S
+      ike_name = yes
+      flush_line = yes
+      default = 1
+      ike = {self.level}
+    }}
+  }}
+}}
+swanctl {{
+}}
+''')
+        (self.host.dir / 'strongswan.conf').chmod(0o600)
+        self.process = self.bed.start([CHARON], env=self.env, log=self.host.dir / 'charon.out',
+                                      prefix=[*self.host.inside(), *self.wrapper])
+        wait_for(self.is_up, seconds, f'charon of {self.host.name} answers:\n{self.text()}')
+        return self
+
+    def is_up(self):
+        if self.process.poll() is not None:
+            raise Failure(f'charon of {self.host.name} ended with {self.process.returncode}:\n{self.text()}\n'
+                          + (self.host.dir / 'charon.out').read_text(errors='replace'))
+        done = subprocess.run(['swanctl', '--stats', '--uri', self.socket], env=self.env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=60, check=False)
+        return done.returncode == 0
+
+    def alive(self):
+        if self.process.poll() is not None:
+            raise Failure(f'charon of {self.host.name} is dead ({self.process.returncode}):\n{self.text()[-3000:]}')
+
+    def stop(self):
+        return self.bed.stop(self.process)
+
+    def load(self, conf):
+        """Loads a swanctl.conf."""
+        file = self.host.dir / 'swanctl.conf'
+        file.write_text(conf)
+        file.chmod(0o600)
+        return self.swanctl('--load-all', '--file', file)
+
+    def swanctl(self, *words, check=True, timeout=60):
+        return run('swanctl', *words, '--uri', self.socket, env=self.env, check=check, timeout=timeout)
+
+    def initiate(self, child='net', check=True, timeout=60):
+        return self.swanctl('--initiate', '--child', child, '--timeout', 30, check=check, timeout=timeout)
+
+    def initiate_ike(self, name='peer', check=True, timeout=60):
+        return self.swanctl('--initiate', '--ike', name, '--timeout', 30, check=check, timeout=timeout)
+
+    def terminate(self, name='peer'):
+        return self.swanctl('--terminate', '--ike', name, '--timeout', 10, check=False)
+
+    def sas(self):
+        return self.swanctl('--list-sas')
+
+    def text(self):
+        return self.log.read_text(errors='replace') if self.log.exists() else ''
+
+    def mark(self):
+        """Where the log ends now, for since()."""
+        return len(self.text())
+
+    def since(self, mark):
+        return self.text()[mark:]
+
+    def expect(self, what, mark=0, seconds=5):
+        """Waits until the log has this line since mark."""
+        wait_for(lambda: what in self.since(mark), seconds, f"{self.host.name}'s log says: {what}\n{self.since(mark)}")
