@@ -208,7 +208,7 @@ static CK_RV other_form_search(struct ppk_session *session, const struct ppk_ask
         is_hex = nibble(ask->id[i]) >= 0;
     if (is_hex) {
         for (size_t i = 0; i < ask->id_len / 2; i++)
-            other[i] = (unsigned char)(nibble(ask->id[2 * i]) << 4 | nibble(ask->id[2 * i + 1]));
+            other[i] = (unsigned char)(nibble(ask->id[2 * i]) * 16 + nibble(ask->id[2 * i + 1]));
         rv = id_search(session, ask, other, ask->id_len / 2, answer);
     }
     if (rv == CKR_OK && answer->fact != PPK_YES) {

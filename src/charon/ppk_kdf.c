@@ -122,10 +122,13 @@ kdf_t *ppk_kdf_create(key_derivation_function_t type, va_list args)
     pseudo_random_function_t prf;
     struct ppk_kdf *self;
     kdf_t *software;
+    va_list copy;
 
     if (type != KDF_PRF_PLUS || looking)
         return NULL;
-    VA_ARGS_VGET(args, prf);
+    va_copy(copy, args);
+    prf = va_arg(copy, pseudo_random_function_t);
+    va_end(copy);
     looking = true;
     software = lib->crypto->create_kdf(lib->crypto, KDF_PRF_PLUS, prf);
     looking = false;

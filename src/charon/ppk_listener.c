@@ -67,9 +67,7 @@ static void request_received(struct ppk_sa *sa, ike_sa_t *ike_sa, message_t *mes
 {
     peer_cfg_t *cfg;
 
-    if (message->get_exchange_type(message) == IKE_SA_INIT)
-        ppk_sa_lookup(sa, message->get_source(message));
-    else if (ppk_notify_auth_received(sa, message))
+    if (message->get_exchange_type(message) == IKE_SA_INIT || ppk_notify_auth_received(sa, message))
         ppk_sa_lookup(sa, message->get_source(message));
     cfg = ike_sa->get_peer_cfg(ike_sa);
     if (cfg)

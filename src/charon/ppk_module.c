@@ -147,7 +147,7 @@ static CK_RV module_start(struct ppk_module *module, char text[static PPK_TEXT_M
     char *init = module->config.init ? strdup(module->config.init) : NULL;
     CK_RV rv = module_load(module, text);
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK || !module->p11)
         goto out;
     if (module->generation && module->ours && module->lost)
         module->p11->C_Finalize(NULL);

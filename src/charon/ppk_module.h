@@ -28,7 +28,7 @@ struct ppk_session {
     CK_SESSION_HANDLE handle;
     uint64_t generation; /* of the module's life in which handles of this session mean something */
     CK_MECHANISM_TYPE
-        prf_plus; /* the prf+ mechanism of this token, or CK_UNAVAILABLE_INFORMATION: none, use HMAC */
+    prf_plus; /* the prf+ mechanism of this token, or CK_UNAVAILABLE_INFORMATION: none, use HMAC */
 };
 
 /* Makes the object; loads nothing yet. NULL: out of memory. */

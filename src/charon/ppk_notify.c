@@ -66,7 +66,7 @@ static void ppk_id_take(struct ppk_sa *sa, notify_payload_t *notify)
     else if (data.ptr[0] != PPK_ID_FIXED)
         DBG1(DBG_CFG, "ppk: warning: the peer's PPK_IDENTITY is of the unknown type %u", data.ptr[0]);
     else
-        sa->wire_id = chunk_clone(chunk_skip(data, 1));
+        sa->wire_id = chunk_create_clone(malloc(data.len - 1), chunk_skip(data, 1));
 }
 
 bool ppk_notify_auth_received(struct ppk_sa *sa, message_t *message)

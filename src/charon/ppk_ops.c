@@ -114,6 +114,29 @@ void ppk_ask_run(struct ppk_session *session, const struct ppk_ask *ask, struct 
     }
 }
 
+static unsigned char *copy_of(const unsigned char *bytes, size_t len)
+{
+    unsigned char *copy = malloc(len + 1);
+
+    if (copy && len)
+        memcpy(copy, bytes, len);
+    return copy;
+}
+
+bool ppk_ask_set_id(struct ppk_ask *ask, const unsigned char *id, size_t len)
+{
+    ask->id = copy_of(id, len);
+    ask->id_len = len;
+    return ask->id != NULL;
+}
+
+bool ppk_ask_set_seed(struct ppk_ask *ask, const unsigned char *seed, size_t len)
+{
+    ask->seed = copy_of(seed, len);
+    ask->seed_len = len;
+    return ask->seed != NULL;
+}
+
 static void free_wiped(unsigned char *bytes, size_t len)
 {
     if (bytes)

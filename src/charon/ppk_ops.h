@@ -73,6 +73,10 @@ struct ppk_answer {
 /* Puts the question to the token; blocks as long as the module does. */
 void ppk_ask_run(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer);
 
+/* Copies the PPK ID, or the seed, into the ask. False: out of memory. */
+bool ppk_ask_set_id(struct ppk_ask *ask, const unsigned char *id, size_t len);
+bool ppk_ask_set_seed(struct ppk_ask *ask, const unsigned char *seed, size_t len);
+
 /* Free what they own (not the structs themselves); secrets are wiped. */
 void ppk_ask_clear(struct ppk_ask *ask);
 void ppk_answer_clear(struct ppk_answer *answer);

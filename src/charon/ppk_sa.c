@@ -210,16 +210,12 @@ bool ppk_sa_find_key(struct ppk_sa *sa, chunk_t id)
     struct ppk_answer *answer;
     struct ppk_job *job;
     char text[PPK_ID_TEXT_MAX];
-    chunk_t copy;
 
     if (sa->have_key && chunk_equals(id, sa->ppk_id->get_encoding(sa->ppk_id)))
         return true;
-    copy = chunk_clone(id);
     ask.peer = *ppk_sa_peer(sa);
-    ask.id = copy.ptr;
-    ask.id_len = copy.len;
     memcpy(ask.remote_system_id, sa->remote_system_id, sizeof ask.remote_system_id);
-    job = submit(&ask);
+    job = ppk_ask_set_id(&ask, id.ptr, id.len) ? submit(&ask) : NULL;
     if (!job)
         return false;
     answer = ppk_job_wait(job);
@@ -263,24 +259,23 @@ bool ppk_sa_derive(struct ppk_sa *sa, CK_MECHANISM_TYPE prf, size_t prf_len, chu
 {
     struct ppk_ask ask = {
         .op = PPK_OP_DERIVE, .key = sa->key, .prf = prf, .prf_len = prf_len, .out_len = out_len};
-    chunk_t copy = chunk_clone(seed);
     struct ppk_answer *answer;
     struct ppk_job *job;
     char text[PPK_ID_TEXT_MAX];
     bool done;
 
-    ask.seed = copy.ptr;
-    ask.seed_len = copy.len;
-    job = submit(&ask);
+    job = ppk_ask_set_seed(&ask, seed.ptr, seed.len) ? submit(&ask) : NULL;
     if (!job)
         return false;
     answer = ppk_job_wait(job);
     done = answer->fact == PPK_YES && answer->out_len == out_len;
-    if (done)
-        *out = chunk_clone(chunk_create(answer->out, answer->out_len));
-    else
+    if (done) {
+        *out = chunk_alloc(out_len);
+        memcpy(out->ptr, answer->out, out_len);
+    } else {
         DBG1(DBG_CFG, "ppk: error: the token does not derive with PPK '%s': %s",
              ppk_id_text(sa->ppk_id->get_encoding(sa->ppk_id), text), answer->text);
+    }
     ppk_job_release(job);
     return done;
 }
