@@ -1,28 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the token's configuration means: keyrings of peers, IKEv2 profiles, sks profiles (the client's view of key sources).
- * A configuration is immutable once loaded, but for its Type 6 secrets, which open once the master key is known. */
+/* What the token's configuration means: keyrings of peers, IKEv2 profiles, sks profiles (the client's view of
+ * key sources). A configuration is immutable once loaded, but for its Type 6 secrets, which open once the
+ * master key is known. */
 #ifndef PPK_KEYRING_KEYRING_H
 #define PPK_KEYRING_KEYRING_H
 
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/secret.h"
+#include "config/address.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 
 /* A secret of the configuration. */
 struct config_secret {
-    _Atomic(struct secret *) value; /* NULL as long as it is Type 6 and sealed; then set once, until the configuration goes */
-    char *sealed;                   /* its Type 6 text, or NULL */
+    _Atomic(struct secret *)
+        value;    /* NULL as long as it is Type 6 and sealed; then set once, until the configuration goes */
+    char *sealed; /* its Type 6 text, or NULL */
     unsigned line;
-};
-
-/* An address group: IPv4 (4 bytes) or IPv6 (16 bytes). Host bits are kept as written ("10.0.0.1 255.0.0.0"), and do not count in a match. */
-struct address_group {
-    uint8_t bytes[16];
-    uint8_t len;     /* 4 or 16 */
-    uint8_t prefix;  /* 0 to 32 or 128 */
 };
 
 enum kme_kind { KME_IPV4, KME_IPV6, KME_HOSTNAME };
@@ -35,8 +31,16 @@ struct kme_server {
 };
 
 enum sks_type { SKS_REMOTE /* SKIP */, SKS_ETSI014 };
-enum ppk_id_format { PPK_ID_RAW /* CKA_ID = the bytes that the hex keyId means */, PPK_ID_TEXT /* = the keyId's text, verbatim */ };
+enum ppk_id_format {
+    PPK_ID_RAW /* CKA_ID = the bytes that the hex keyId means */,
+    PPK_ID_TEXT /* = the keyId's text, verbatim */
+};
 enum psk_hash { PSK_SHA256, PSK_SHA384 };
+
+/* Defaults of an sks profile. */
+#define SKS_TIMEOUT_MS 2000
+#define SKS_KEY_SIZE   256
+#define SKS_LIFETIME_S 3600
 
 /* sks profile NAME type remote */
 struct sks_profile {
@@ -44,19 +48,19 @@ struct sks_profile {
     enum sks_type type;
     struct kme_server *servers; /* in the order of the file; at least one */
     size_t n_servers;
-    char *local_system_id;      /* or NULL */
-    char *trustpoint;           /* PEM file of CAs, or NULL: the system's (not used if there is a PSK) */
-    char *certificate, *key;    /* PEM files of the client's certificate, or NULL, NULL */
-    char *psk_id;               /* TLS PSK identity, or NULL: certificates */
+    char *local_system_id;   /* or NULL */
+    char *trustpoint;        /* PEM file of CAs, or NULL: the system's (not used if there is a PSK) */
+    char *certificate, *key; /* PEM files of the client's certificate, or NULL, NULL */
+    char *psk_id;            /* TLS PSK identity, or NULL: certificates */
     struct config_secret psk;
-    enum psk_hash psk_hash;     /* default PSK_SHA384 */
-    uint32_t timeout_ms;        /* total bound of one call, over all servers; default 2000 */
-    uint32_t hedge_ms;          /* how long a silent server is waited for before the next is asked; 0: never */
-    uint32_t key_size;          /* bits; default 256 */
-    uint32_t prefetch;          /* unused PPKs kept ready per peer; default 0 */
-    uint32_t lifetime_s;        /* of a PPK, from its arrival; default 3600 */
+    enum psk_hash psk_hash; /* default PSK_SHA384 */
+    uint32_t timeout_ms;    /* total bound of one call, over all servers; default 2000 */
+    uint32_t hedge_ms;      /* how long a silent server is waited for before the next is asked; 0: never */
+    uint32_t key_size;      /* bits; default 256 */
+    uint32_t prefetch;      /* unused PPKs kept ready per peer; default 0 */
+    uint32_t lifetime_s;    /* of a PPK, from its arrival; default 3600 */
     enum ppk_id_format id_format; /* default PPK_ID_RAW */
-    bool entropy;               /* mix GET /entropy into C_GenerateRandom */
+    bool entropy;                 /* mix GET /entropy into C_GenerateRandom */
     unsigned line;
 };
 
@@ -73,12 +77,12 @@ struct peer {
     struct keyring *keyring;
     struct address_group *groups; /* may be none */
     size_t n_groups;
-    char *remote_system_id;       /* or NULL: the key source's only remote system, if it has just one */
-    struct sks_profile *dynamic;  /* or NULL */
+    char *remote_system_id;      /* or NULL: the key source's only remote system, if it has just one */
+    struct sks_profile *dynamic; /* or NULL */
     bool dynamic_required;
-    struct manual_ppk *manual;    /* IDs are unique in a keyring */
+    struct manual_ppk *manual; /* IDs are unique in a keyring */
     size_t n_manual;
-    struct config_secret psk;     /* present if value or sealed is set */
+    struct config_secret psk; /* present if value or sealed is set */
     unsigned line;
 };
 
@@ -86,8 +90,10 @@ struct keyring {
     char *name; /* 1 to 32 bytes of UTF-8: it is the token's label */
     struct peer *peers;
     size_t n_peers;
-    bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves, whatever a template asks */
+    bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves,
+                               whatever a template asks */
     unsigned line;
+    struct keyring_index *index; /* private: peers by name, address and system ID */
 };
 
 /* ikev2 profile NAME */
@@ -108,40 +114,50 @@ struct configuration {
     size_t n_profiles;
     struct ikev2_profile *ikev2;
     size_t n_ikev2;
-    char *master_key_file; /* or NULL */
-    bool sealed;           /* there are Type 6 secrets that are not open yet */
+    char *master_key_file;             /* or NULL */
+    bool sealed;                       /* there are Type 6 secrets that are not open yet */
+    struct configuration_index *index; /* private: keyrings and profiles by name */
 };
 
-/* Reads, checks and resolves a configuration file: grammar, references, unique names and IDs, sizes (a PPK of at least 32 bytes),
- * files' permissions (the file itself, and key, certificate and master key files that it names). Secrets of Type 6 are opened at once if
- * `master-key file`, or the systemd credential "ppk-master-key", is at hand; else they stay sealed. The caller owns the
- * result. NULL: `errors` then has one line "FILE:LINE: what is wrong" for each mistake, in the order of the lines. */
+/* Reads, checks and resolves a configuration file: grammar, references, unique names and IDs, sizes (a PPK of
+ * at least 32 bytes), files' permissions (the file itself, and key, certificate and master key files that it
+ * names). Secrets of Type 6 are opened at once if `master-key file`, or the systemd credential
+ * "ppk-master-key", is at hand; else they stay sealed. The caller owns the result. NULL: `errors` then has
+ * one line "FILE:LINE: what is wrong" for each mistake, in the order of the lines. */
 struct configuration *configuration_load(const char *path, struct text *errors);
 
 /* The same from a buffer (tests, fuzzers), without the check of permissions of `name` itself. */
-struct configuration *configuration_parse(const char *name, const char *buffer, size_t len, struct text *errors);
+struct configuration *configuration_parse(const char *name, const char *buffer, size_t len,
+                                          struct text *errors);
 
 /* Wipes and frees; NULL is allowed. */
 void configuration_free(struct configuration *c);
 
-/* Opens the sealed secrets with a master key. False with the reason in `fault` (nothing is opened then). Not to be called by two threads
- * at once; readers may run meanwhile. */
+/* Opens the sealed secrets with a master key. False with the reason in `fault` (nothing is opened then). Not
+ * to be called by two threads at once; readers may run meanwhile. */
 bool configuration_unlock(struct configuration *c, const void *master_key, size_t len, struct fault *fault);
 
 /* The keyring of this name, or NULL. */
 struct keyring *configuration_keyring(const struct configuration *c, const char *name, size_t len);
 struct sks_profile *configuration_profile(const struct configuration *c, const char *name, size_t len);
 
-/* The peer of this name; by longest prefix for an address (`len` 4 or 16 bytes; an IPv4-mapped IPv6 address counts as IPv4); the n-th (from
- * *cursor = 0) with this remote system ID. NULL: none (any more). O(1) in the number of peers by name. */
+/* Appends the configuration in its own language: all of it (`command` NULL), or the top level's commands that
+ * begin with the keyword `command` ("keyring", "sks", "ikev2"), and of those, unless `name` is NULL, the one
+ * of this name. Clear secrets are shown as <removed>, those of Type 6 as they stand. */
+void configuration_print(const struct configuration *c, const char *command, const char *name,
+                         struct text *out);
+
+/* The language itself, for its manual page. */
+const struct config_language *configuration_language(void);
+
+/* The peer of this name; by longest prefix for an address (`len` 4 or 16 bytes; an IPv4-mapped IPv6 address
+ * counts as IPv4); the n-th (from *cursor = 0) with this remote system ID. NULL: none (any more). O(1) in the
+ * number of peers by name. */
 struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, size_t len);
 struct peer *keyring_peer_by_address(const struct keyring *k, const uint8_t *address, size_t len);
 struct peer *keyring_peer_by_system_id(const struct keyring *k, const char *id, size_t len, size_t *cursor);
 
 /* Must an IKE SA with this peer not be without a PPK? (any of its ppk commands says "required") */
 bool peer_ppk_required(const struct peer *p);
-
-/* Writes the group as "ADDRESS MASK" (IPv4) or "ADDRESS/PREFIX" (IPv6), as the configuration language has it. */
-void address_group_print(const struct address_group *g, struct text *out);
 
 #endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The parser: lines to commands, levels, and what is applied. */
+#include "config/config.h"
+
+#include "config/syntax.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHUNK 16384
+
+enum built_in { BUILT_IN_EXIT, BUILT_IN_END, BUILT_IN_CONFIGURE, BUILT_IN_COMMIT, BUILT_INS };
+
+static const struct config_command built_ins[BUILT_INS] = {
+    [BUILT_IN_EXIT] = {.levels = ~0U, .syntax = "exit"},
+    [BUILT_IN_END] = {.levels = ~0U, .syntax = "end"},
+    [BUILT_IN_CONFIGURE] = {.levels = ~0U, .syntax = "configure terminal"},
+    [BUILT_IN_COMMIT] = {.levels = ~0U, .syntax = "commit"},
+};
+
+#define SYNTAXES_MAX (CONFIG_COMMANDS_MAX + BUILT_INS)
+
+/* A level that is open. */
+struct open_level {
+    unsigned level;
+    bool mute; /* the command that opened it was wrong: check what is in it, apply nothing */
+    unsigned seen[SYNTAXES_MAX]; /* line of the last use of each command in it, or 0 */
+};
+
+struct parser {
+    const struct config_language *language;
+    struct config_errors *errors;
+    struct config_call call;
+    struct syntax syntaxes[SYNTAXES_MAX];
+    size_t n_syntaxes; /* the language's, then the built-in ones */
+    struct open_level stack[CONFIG_LEVELS_MAX];
+    unsigned depth;
+    char *line; /* of CONFIG_LINE_MAX + 1 bytes, in secret memory: it holds secrets in clear */
+    size_t len;
+    bool too_long;
+    unsigned secret_line; /* the first with a clear secret, or 0 */
+    char directory[PATH_MAX];
+};
+
+const struct config_value *config_get(const struct config_call *call, const char *name)
+{
+    const struct syntax *s = call->syntax;
+
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        const struct token *t = &s->tokens[i];
+
+        if (t->value >= 0 && token_is(t, name, strlen(name)))
+            return call->present[t->value] ? &call->values[t->value] : NULL;
+    }
+    return NULL;
+}
+
+void config_wrong(struct config_call *call, const char *format, ...)
+{
+    char text[sizeof((struct fault *)0)->text];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    config_error(call->errors, call->line, "%s", text);
+}
+
+char *config_file_name(const struct config_call *call, const char *name)
+{
+    const struct config_value *v = config_get(call, name);
+    char *path = NULL;
+
+    if (v == NULL)
+        return NULL;
+    if (v->text[0] == '/')
+        return strdup(v->text);
+    return asprintf(&path, "%s/%s", call->directory, v->text) < 0 ? NULL : path;
+}
+
+/* ---- which command is it ---- */
+
+static bool in_level(const struct syntax *s, unsigned level)
+{
+    return (s->command->levels & CONFIG_IN(level)) != 0;
+}
+
+/* Does keyword `i` of the head fit the word: in full, or else shortened? */
+static bool keyword_fits(const struct syntax *s, size_t i, const struct word *word, bool in_full)
+{
+    if (i >= s->head || !token_abbreviated(&s->tokens[i], word))
+        return false;
+    return !in_full || s->tokens[i].len == word->len;
+}
+
+/* Appends the different keywords that the marked commands have as keyword `i`. */
+static size_t keywords_list(const struct parser *p, const bool *marked, size_t i, struct text *out)
+{
+    size_t n = 0;
+
+    for (size_t c = 0; c < p->n_syntaxes; c++) {
+        const struct token *t = &p->syntaxes[c].tokens[i];
+        bool known = !marked[c] || i >= p->syntaxes[c].head;
+
+        for (size_t before = 0; !known && before < c; before++)
+            known = marked[before] && i < p->syntaxes[before].head &&
+                    token_is(&p->syntaxes[before].tokens[i], t->name, t->len);
+        if (!known)
+            text_printf(out, "%s%.*s", n++ > 0 ? ", " : "", (int)t->len, t->name);
+    }
+    return n;
+}
+
+static const char *level_title(const struct parser *p, unsigned level)
+{
+    return level == 0 ? "the top level" : p->language->levels[level].title;
+}
+
+/* Says why the first word begins no command here. It does not quote the word: who knows whether it is a
+ * secret. */
+static void unknown_set(const struct parser *p, const struct word *word, struct fault *fault)
+{
+    unsigned level = p->stack[p->depth].level;
+    bool here[SYNTAXES_MAX] = {false};
+    struct text list = {0};
+
+    for (size_t c = 0; c < p->n_syntaxes; c++) {
+        const struct syntax *s = &p->syntaxes[c];
+
+        for (unsigned l = 1; l < p->language->n_levels; l++) {
+            if (in_level(s, l) && keyword_fits(s, 0, word, true)) {
+                fault_set(fault, "'%s' belongs in a \"%s\", and this is %s%s%s", word->text,
+                          level_title(p, l), level == 0 ? "" : "a \"", level_title(p, level),
+                          level == 0 ? "" : "\"");
+                return;
+            }
+        }
+        here[c] = in_level(s, level) && c < p->language->n_commands;
+    }
+    (void)keywords_list(p, here, 0, &list);
+    if (word->text[0] == '#')
+        fault_set(fault, "unknown command (comments begin with !)");
+    else
+        fault_set(fault, "unknown command; in %s there are: %s", level_title(p, level),
+                  list.s != NULL ? list.s : "none");
+    text_free(&list);
+}
+
+/* The depth of the level that the first word is a command of: keywords in full go before shortened ones,
+ * inner levels before outer ones. False: of none. */
+static bool depth_find(const struct parser *p, const struct word *word, unsigned *depth)
+{
+    for (int in_full = 1; in_full >= 0; in_full--) {
+        for (unsigned d = p->depth + 1; d-- > 0;) {
+            for (size_t c = 0; c < p->n_syntaxes; c++) {
+                if (in_level(&p->syntaxes[c], p->stack[d].level) &&
+                    keyword_fits(&p->syntaxes[c], 0, word, in_full != 0)) {
+                    *depth = d;
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* Keeps of the marked commands those whose keyword `i` fits; returns how many different keywords these have.
+ */
+static size_t candidates_narrow(const struct parser *p, bool *marked, size_t i, const struct word *word,
+                                bool in_full, struct text *list)
+{
+    bool fit[SYNTAXES_MAX] = {false};
+    size_t n = 0;
+
+    for (size_t c = 0; c < p->n_syntaxes; c++) {
+        fit[c] = marked[c] && keyword_fits(&p->syntaxes[c], i, word, in_full);
+        n += fit[c];
+    }
+    if (n > 0)
+        memcpy(marked, fit, sizeof fit);
+    return n == 0 ? 0 : keywords_list(p, fit, i, list);
+}
+
+/* The marked command whose head is just the first `i` keywords, or NULL. */
+static const struct syntax *candidate_complete(const struct parser *p, const bool *marked, size_t i)
+{
+    for (size_t c = 0; c < p->n_syntaxes; c++) {
+        if (marked[c] && p->syntaxes[c].head == i)
+            return &p->syntaxes[c];
+    }
+    return NULL;
+}
+
+/* Finds the command of the line, and the depth of the level that it belongs to. NULL with the reason in
+ * `fault`. */
+static const struct syntax *command_find(const struct parser *p, const struct words *w, unsigned *depth,
+                                         struct fault *fault)
+{
+    const struct syntax *found = NULL;
+    bool marked[SYNTAXES_MAX];
+    struct text list = {0};
+
+    if (!depth_find(p, &w->list[0], depth)) {
+        unknown_set(p, &w->list[0], fault);
+        return NULL;
+    }
+    for (size_t c = 0; c < p->n_syntaxes; c++)
+        marked[c] = in_level(&p->syntaxes[c], p->stack[*depth].level);
+    for (size_t i = 0;; i++) {
+        size_t different = 0;
+
+        text_free(&list);
+        found = i > 0 ? candidate_complete(p, marked, i) : NULL;
+        if (i < w->n) {
+            different = candidates_narrow(p, marked, i, &w->list[i], true, &list);
+            if (different == 0 && found == NULL)
+                different = candidates_narrow(p, marked, i, &w->list[i], false, &list);
+        }
+        if (different == 1)
+            continue;
+        if (different > 1) {
+            fault_set(fault, "word %zu is ambiguous: %s", i + 1, list.s != NULL ? list.s : "");
+            found = NULL;
+        } else if (found == NULL) {
+            (void)keywords_list(p, marked, i, &list);
+            fault_set(fault, "word %zu has to be one of: %s", i + 1, list.s != NULL ? list.s : "");
+        }
+        break;
+    }
+    text_free(&list);
+    return found;
+}
+
+/* ---- lines ---- */
+
+static void level_open(struct parser *p, unsigned level, bool mute)
+{
+    if (p->depth + 1 < CONFIG_LEVELS_MAX)
+        p->depth++;
+    memset(&p->stack[p->depth], 0, sizeof p->stack[0]);
+    p->stack[p->depth].level = level;
+    p->stack[p->depth].mute = mute;
+}
+
+static void built_in_apply(struct parser *p, enum built_in which)
+{
+    if (which == BUILT_IN_EXIT && p->depth > 0)
+        p->depth--;
+    if (which == BUILT_IN_END || which == BUILT_IN_CONFIGURE)
+        p->depth = 0;
+}
+
+/* Is there a secret in clear on this line? */
+static bool secret_is_clear(const struct config_call *call)
+{
+    const struct config_value *type = config_get(call, "0|6|hex");
+
+    return call->syntax->secret && (type == NULL || type->choice != 1);
+}
+
+static void command_apply(struct parser *p, const struct words *w)
+{
+    struct fault fault = {""};
+    const struct syntax *s;
+    struct open_level *level;
+    unsigned depth;
+    bool good, mute;
+    size_t index;
+
+    s = command_find(p, w, &depth, &fault);
+    if (s == NULL) {
+        config_error(p->errors, p->call.line, "%s", fault.text);
+        return;
+    }
+    index = (size_t)(s - p->syntaxes);
+    if (index < p->language->n_commands)
+        p->depth = depth; /* the levels inside are left */
+    level = &p->stack[p->depth];
+    mute = level->mute;
+    p->call.syntax = s;
+    memset(p->call.values, 0, sizeof p->call.values);
+    memset(p->call.present, 0, sizeof p->call.present);
+    good = syntax_match(s, w, p->call.values, p->call.present, &fault);
+    if (!good)
+        config_error(p->errors, p->call.line, "%s", fault.text);
+    if (p->secret_line == 0 && secret_is_clear(&p->call))
+        p->secret_line = p->call.line;
+    if (index >= p->language->n_commands) {
+        if (good)
+            built_in_apply(p, (enum built_in)(index - p->language->n_commands));
+        return;
+    }
+    if ((s->command->flags & CONFIG_ONCE) != 0 && level->seen[index] > 0) {
+        config_error(p->errors, p->call.line, "\"%.*s\" is already given in line %u",
+                     (int)(s->tokens[s->head - 1].name + s->tokens[s->head - 1].len - s->command->syntax),
+                     s->command->syntax, level->seen[index]);
+        good = false;
+    }
+    level->seen[index] = p->call.line;
+    if (good && !mute)
+        s->command->apply(&p->call);
+    if (s->command->opens != 0)
+        level_open(p, s->command->opens, mute || !good);
+}
+
+static void line_end(struct parser *p)
+{
+    struct fault fault = {""};
+    struct words words;
+
+    p->call.line++;
+    if (p->too_long) {
+        config_error(p->errors, p->call.line, "the line has more than %d bytes", CONFIG_LINE_MAX);
+    } else {
+        if (p->len > 0 && p->line[p->len - 1] == '\r')
+            p->len--;
+        p->line[p->len] = '\0';
+        if (!words_split(&words, p->line, p->len, &fault))
+            config_error(p->errors, p->call.line, "%s", fault.text);
+        else if (words.n > 0)
+            command_apply(p, &words);
+    }
+    OPENSSL_cleanse(p->line, p->len);
+    p->len = 0;
+    p->too_long = false;
+}
+
+/* Takes the next bytes of the file. */
+static void parser_feed(struct parser *p, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        const char *end = memchr(bytes, '\n', len);
+        size_t n = end != NULL ? (size_t)(end - bytes) : len;
+        size_t room = CONFIG_LINE_MAX - p->len;
+
+        p->too_long = p->too_long || n > room;
+        memcpy(p->line + p->len, bytes, n < room ? n : room);
+        p->len += n < room ? n : room;
+        bytes += n;
+        len -= n;
+        if (end != NULL) {
+            line_end(p);
+            bytes++;
+            len--;
+        }
+    }
+}
+
+static void parser_free(struct parser *p)
+{
+    if (p != NULL)
+        secmem_free(p->line);
+    free(p);
+}
+
+static struct parser *parser_new(const struct config_language *l, void *context, const char *name,
+                                 struct config_errors *errors)
+{
+    struct parser *p = calloc(1, sizeof *p);
+    const char *slash = strrchr(name, '/');
+    struct fault fault = {""};
+    char *directory;
+
+    if (p == NULL || (p->line = secmem_alloc(CONFIG_LINE_MAX + 1)) == NULL) {
+        config_error(errors, 0, "no secret memory left");
+        goto failed;
+    }
+    p->language = l;
+    p->errors = errors;
+    p->call.context = context;
+    p->call.errors = errors;
+    p->call.directory = p->directory;
+    for (size_t i = 0; i < l->n_commands && i < CONFIG_COMMANDS_MAX; i++) {
+        if (!syntax_compile(&p->syntaxes[p->n_syntaxes++], &l->commands[i], &fault))
+            goto failed_syntax;
+    }
+    for (size_t i = 0; i < BUILT_INS; i++) {
+        if (!syntax_compile(&p->syntaxes[p->n_syntaxes++], &built_ins[i], &fault))
+            goto failed_syntax;
+    }
+    directory = slash == NULL ? strdup(".") : strndup(name, slash == name ? 1 : (size_t)(slash - name));
+    if (directory == NULL || realpath(directory, p->directory) == NULL)
+        (void)snprintf(p->directory, sizeof p->directory, "%s", directory != NULL ? directory : ".");
+    free(directory);
+    return p;
+failed_syntax:
+    config_error(errors, 0, "%s", fault.text);
+failed:
+    parser_free(p);
+    return NULL;
+}
+
+bool config_read_buffer(const struct config_language *l, void *context, const char *name, const char *buffer,
+                        size_t len, struct config_errors *errors)
+{
+    struct parser *p = parser_new(l, context, name, errors);
+
+    if (p == NULL)
+        return false;
+    parser_feed(p, buffer, len);
+    if (p->len > 0 || p->too_long)
+        line_end(p);
+    parser_free(p);
+    return errors->count == 0;
+}
+
+/* Reads the open file to its end. */
+static void file_feed(struct parser *p, int fd, char *chunk)
+{
+    size_t total = 0;
+    ssize_t n;
+
+    do {
+        n = read(fd, chunk, CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            config_error(p->errors, 0, "%s", strerrordesc_np(errno));
+        if (n <= 0)
+            break;
+        total += (size_t)n;
+        parser_feed(p, chunk, (size_t)n);
+        if (total > CONFIG_FILE_MAX)
+            config_error(p->errors, 0, "the file has more than %lu bytes", CONFIG_FILE_MAX);
+    } while (total <= CONFIG_FILE_MAX);
+    if (p->len > 0 || p->too_long)
+        line_end(p);
+}
+
+bool config_read_file(const struct config_language *l, void *context, const char *path,
+                      struct config_errors *errors)
+{
+    struct fault fault = {""};
+    struct parser *p = NULL;
+    char *chunk = NULL;
+    struct stat st;
+    int fd = config_file_open(path, CONFIG_FILE_PLAIN, &fault);
+
+    if (fd < 0) {
+        /* the text begins with the path, which config_errors_print() will say again */
+        config_error(errors, 0, "%s",
+                     fault.text + (strncmp(fault.text, path, strlen(path)) == 0 ? strlen(path) + 2 : 0));
+        return false;
+    }
+    p = parser_new(l, context, path, errors);
+    if (p == NULL)
+        goto out;
+    chunk = secmem_alloc(CHUNK);
+    if (chunk == NULL) {
+        config_error(errors, 0, "no secret memory left");
+        goto out;
+    }
+    file_feed(p, fd, chunk);
+    if (p->secret_line > 0 && (fstat(fd, &st) != 0 || (st.st_mode & S_IROTH) != 0))
+        config_error(errors, p->secret_line,
+                     "a secret in clear, and others can read the file: protect it with chmod o-r, or encrypt "
+                     "the secret "
+                     "with \"ppkctl encrypt\"");
+out:
+    secmem_free(chunk);
+    parser_free(p);
+    (void)close(fd);
+    return errors->count == 0;
+}
+
+bool config_language_check(const struct config_language *l, struct fault *fault)
+{
+    struct syntax s;
+
+    if (l->n_commands > CONFIG_COMMANDS_MAX || l->n_levels > CONFIG_LEVELS_MAX || l->n_levels == 0) {
+        fault_set(fault, "%zu commands, %zu levels: too many or too few", l->n_commands, l->n_levels);
+        return false;
+    }
+    for (size_t i = 0; i < l->n_commands; i++) {
+        const struct config_command *c = &l->commands[i];
+
+        if (!syntax_compile(&s, c, fault))
+            return false;
+        if (c->levels == 0 || c->levels >> l->n_levels != 0 || c->opens >= l->n_levels || c->apply == NULL ||
+            c->help == NULL) {
+            fault_set(fault, "\"%s\": levels, help or apply is wrong", c->syntax);
+            return false;
+        }
+    }
+    return true;
+}
