@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What only the whole file tells: references, duplicates, what a profile must have. */
+#include "keyring/builder.h"
+
+#include <string.h>
+
+static void reference_resolve(struct configuration *c, const struct reference *r,
+                              struct config_errors *errors)
+{
+    struct sks_profile *profile;
+    struct keyring *keyring;
+
+    if (r->name == NULL)
+        return;
+    if (r->kind == REFERENCE_DYNAMIC) {
+        profile = configuration_profile(c, r->name, strlen(r->name));
+        if (profile == NULL)
+            config_error(errors, r->line, "there is no sks profile \"%s\"", r->name);
+        c->keyrings[r->owner].peers[r->member].dynamic = profile;
+        return;
+    }
+    keyring = configuration_keyring(c, r->name, strlen(r->name));
+    if (keyring == NULL)
+        config_error(errors, r->line, "there is no keyring \"%s\"", r->name);
+    if (r->kind == REFERENCE_KEYRING)
+        c->ikev2[r->owner].keyring = keyring;
+    else
+        c->ikev2[r->owner].keyring_ppk = keyring;
+}
+
+static void profile_check(const struct sks_profile *p, struct config_errors *errors)
+{
+    if (p->n_servers == 0)
+        config_error(errors, p->line, "sks profile \"%s\" has no kme server", p->name);
+    if (p->hedge_ms > p->timeout_ms)
+        config_error(errors, p->line, "sks profile \"%s\": hedge %u is longer than timeout %u", p->name,
+                     p->hedge_ms, p->timeout_ms);
+}
+
+static bool is_sealed(const struct config_secret *s)
+{
+    return s->sealed != NULL && s->value == NULL;
+}
+
+void builder_resolve(struct builder *b, struct config_errors *errors)
+{
+    struct configuration *c = b->conf;
+
+    configuration_index_build(c, errors);
+    if (c->index == NULL || c->index->profiles == NULL)
+        return;
+    for (size_t i = 0; i < b->n_references; i++)
+        reference_resolve(c, &b->references[i], errors);
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        profile_check(&c->profiles[i], errors);
+        c->sealed = c->sealed || is_sealed(&c->profiles[i].psk);
+    }
+    for (size_t i = 0; i < c->n_keyrings; i++) {
+        struct keyring *k = &c->keyrings[i];
+
+        for (size_t j = 0; j < k->n_peers; j++) {
+            k->peers[j].keyring = k;
+            c->sealed = c->sealed || is_sealed(&k->peers[j].psk);
+            for (size_t m = 0; m < k->peers[j].n_manual; m++)
+                c->sealed = c->sealed || is_sealed(&k->peers[j].manual[m].key);
+        }
+        keyring_index_build(k, errors);
+    }
+}
