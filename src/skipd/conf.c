@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "skipd/conf.h"
+
+#include "config/config.h"
+#include "config/type6.h"
+#include "skipd/store.h"
+#include "skipd/sync_message.h"
+
+#include <arpa/inet.h>
+#include <fnmatch.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOP, CLIENT, PEER };
+
+/* Appends a zeroed element to an array. Allocation failures end the program: a configuration is read before
+ * anything is served. */
+static void *grow(void *list, size_t *n, size_t size)
+{
+    char *p = reallocarray(list, *n + 1, size);
+
+    if (p == NULL)
+        abort();
+    memset(p + *n * size, 0, size);
+    ++*n;
+    return p;
+}
+
+static char *copy(const char *s)
+{
+    char *p = strdup(s);
+
+    if (p == NULL)
+        abort();
+    return p;
+}
+
+static const char *word(const struct config_call *call, const char *name)
+{
+    const struct config_value *v = config_get(call, name);
+
+    return v != NULL ? v->text : NULL;
+}
+
+static uint32_t number(const struct config_call *call, const char *name)
+{
+    return (uint32_t)config_get(call, name)->number;
+}
+
+/* A file's name, as it counts from the configuration's directory. */
+static void set_file(struct config_call *call, char **where, const char *name)
+{
+    free(*where);
+    *where = config_file_name(call, name);
+}
+
+static void apply_system_id(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const char *id = word(call, "NAME");
+
+    if (!system_id_is_concrete(id)) {
+        config_wrong(call, "a system ID has no *, ?, [, ], \\ or control characters");
+        return;
+    }
+    if (c->system_id == NULL)
+        c->system_id = copy(id);
+}
+
+static void listen_add(struct config_call *call, int family, bool peers)
+{
+    struct skipd_conf *c = call->context;
+    const struct config_value *address = config_get(call, family == AF_INET ? "A.B.C.D" : "IPV6");
+    struct skipd_listen *l = NULL;
+    uint16_t port = htons((uint16_t)number(call, "N"));
+
+    c->listens = grow(c->listens, &c->n_listens, sizeof *c->listens);
+    l = &c->listens[c->n_listens - 1];
+    l->peers = peers;
+    l->line = call->line;
+    if (family == AF_INET) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
+
+        memcpy(&in.sin_addr, address->group.bytes, 4);
+        memcpy(&l->address, &in, sizeof in);
+        l->address_len = sizeof in;
+    } else {
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = port};
+
+        memcpy(&in6.sin6_addr, address->group.bytes, 16);
+        memcpy(&l->address, &in6, sizeof in6);
+        l->address_len = sizeof in6;
+    }
+}
+
+static void apply_listen_ipv4(struct config_call *call)
+{
+    listen_add(call, AF_INET, false);
+}
+
+static void apply_listen_ipv6(struct config_call *call)
+{
+    listen_add(call, AF_INET6, false);
+}
+
+static void apply_listen_peers_ipv4(struct config_call *call)
+{
+    listen_add(call, AF_INET, true);
+}
+
+static void apply_listen_peers_ipv6(struct config_call *call)
+{
+    listen_add(call, AF_INET6, true);
+}
+
+static void apply_certificate_file(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    set_file(call, &c->certificate, "FILE");
+    set_file(call, &c->key, "KEY");
+}
+
+static void apply_trustpoint(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    set_file(call, &c->trustpoint, "FILE");
+}
+
+static void apply_store_sqlite(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    free(c->store_kind);
+    c->store_kind = copy("sqlite");
+    set_file(call, &c->store_where, "FILE");
+}
+
+static void apply_master_key(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    set_file(call, &c->master_key_file, "FILE");
+}
+
+static void apply_max_keys(struct config_call *call)
+{
+    ((struct skipd_conf *)call->context)->max_keys = number(call, "N");
+}
+
+static void apply_lifetime(struct config_call *call)
+{
+    ((struct skipd_conf *)call->context)->lifetime_s = number(call, "SECONDS");
+}
+
+static void apply_key_size(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const struct config_value *min = config_get(call, "MIN"), *max = config_get(call, "MAX");
+
+    c->key_size = number(call, "BITS");
+    if (min != NULL)
+        c->key_size_min = (uint32_t)min->number;
+    if (max != NULL)
+        c->key_size_max = (uint32_t)max->number;
+    if (c->key_size % 8 != 0 || c->key_size_min % 8 != 0 || c->key_size_max % 8 != 0)
+        config_wrong(call, "key sizes are multiples of 8 bits");
+    else if (c->key_size < c->key_size_min || c->key_size > c->key_size_max)
+        config_wrong(call, "the key size %u is not between its minimum %u and maximum %u", c->key_size,
+                     c->key_size_min, c->key_size_max);
+}
+
+static void apply_sync_timeout(struct config_call *call)
+{
+    ((struct skipd_conf *)call->context)->sync_timeout_ms = number(call, "MS");
+}
+
+static void apply_max_connections(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const struct config_value *each = config_get(call, "EACH");
+
+    c->max_connections = number(call, "N");
+    if (each != NULL)
+        c->max_connections_per_client = (uint32_t)each->number;
+}
+
+static void apply_handshake_timeout(struct config_call *call)
+{
+    ((struct skipd_conf *)call->context)->handshake_timeout_s = number(call, "SECONDS");
+}
+
+static void apply_idle_timeout(struct config_call *call)
+{
+    ((struct skipd_conf *)call->context)->idle_timeout_s = number(call, "SECONDS");
+}
+
+static void apply_client(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const char *name = word(call, "NAME");
+
+    for (size_t i = 0; i < c->n_clients; i++)
+        if (strcmp(c->clients[i].name, name) == 0)
+            config_wrong(call, "client '%s' is in line %u already", name, c->clients[i].line);
+    c->clients = grow(c->clients, &c->n_clients, sizeof *c->clients);
+    c->client = &c->clients[c->n_clients - 1];
+    c->peer = NULL;
+    c->client->name = copy(name);
+    c->client->line = call->line;
+}
+
+static void apply_peer(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const char *name = word(call, "NAME");
+
+    for (size_t i = 0; i < c->n_peers; i++)
+        if (strcmp(c->peers[i].name, name) == 0)
+            config_wrong(call, "peer '%s' is in line %u already", name, c->peers[i].line);
+    c->peers = grow(c->peers, &c->n_peers, sizeof *c->peers);
+    c->peer = &c->peers[c->n_peers - 1];
+    c->client = NULL;
+    c->peer->name = copy(name);
+    c->peer->line = call->line;
+}
+
+/* The identity of the level at hand. */
+static struct identity *identity_at_hand(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    return c->client != NULL ? &c->client->identity : &c->peer->identity;
+}
+
+static void apply_psk(struct config_call *call)
+{
+    struct identity *i = identity_at_hand(call);
+    const struct config_value *hash = config_get(call, "sha256|sha384");
+
+    if (i->psk_id != NULL)
+        return; /* CONFIG_ONCE has told it */
+    i->psk_id = copy(word(call, "ID"));
+    i->psk_line = call->line;
+    i->psk_hash = hash == NULL ? PSK_HASH_ANY : hash->choice == 0 ? PSK_HASH_SHA256 : PSK_HASH_SHA384;
+    config_secret_take(call, "KEY", "a TLS PSK", 16, 256, &i->psk, &i->psk_sealed);
+}
+
+static void apply_certificate_name(struct config_call *call)
+{
+    struct identity *i = identity_at_hand(call);
+    struct certificate_name *n = NULL;
+
+    i->names = grow(i->names, &i->n_names, sizeof *i->names);
+    n = &i->names[i->n_names - 1];
+    n->field = (enum certificate_field)config_get(call, "subject|san|fingerprint")->choice;
+    n->text = copy(word(call, "TEXT"));
+    if (n->field == CERTIFICATE_FINGERPRINT && (strlen(n->text) != 64 || !hex_is(n->text, 64)))
+        config_wrong(call, "a fingerprint is the SHA-256 of the certificate in 64 hex digits");
+}
+
+static void apply_server_auth_only(struct config_call *call)
+{
+    identity_at_hand(call)->server_auth_only = true;
+}
+
+static void apply_remote(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    struct names *n = c->client != NULL ? &c->client->remotes : &c->peer->remotes;
+
+    n->list = grow(n->list, &n->n, sizeof *n->list);
+    n->list[n->n - 1] = copy(word(call, "PATTERN"));
+}
+
+static void apply_client_system_id(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    if (!system_id_is_concrete(word(call, "NAME")))
+        config_wrong(call, "a system ID has no *, ?, [, ], \\ or control characters");
+    free(c->client->system_id);
+    c->client->system_id = copy(word(call, "NAME"));
+}
+
+static void apply_permit(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+
+    c->client->permissions |= 1U << config_get(call, "capabilities|key|key-id|entropy")->choice;
+}
+
+static void address_set(struct config_call *call, enum peer_address_kind kind, const char *argument)
+{
+    struct skipd_peer *p = ((struct skipd_conf *)call->context)->peer;
+
+    free(p->host);
+    p->host = copy(word(call, argument));
+    p->host_kind = kind;
+    p->port = (uint16_t)number(call, "N");
+}
+
+static void apply_address_ipv4(struct config_call *call)
+{
+    address_set(call, PEER_IPV4, "A.B.C.D");
+}
+
+static void apply_address_ipv6(struct config_call *call)
+{
+    address_set(call, PEER_IPV6, "IPV6");
+}
+
+static void apply_address_hostname(struct config_call *call)
+{
+    address_set(call, PEER_HOSTNAME, "HOST");
+}
+
+static const struct config_level LEVELS[] = {
+    {"", "The key source itself."},
+    {"client NAME", "An encryptor that may ask for keys, and how it proves who it is."},
+    {"peer NAME", "Another key source that keys are shared with, and how it proves who it is."},
+};
+
+static const struct config_command COMMANDS[] = {
+    {CONFIG_IN(TOP), "system-id <NAME:255>", 0, CONFIG_ONCE,
+     "The system ID of this key source's encryptors, as SKIP's localSystemID.", apply_system_id, NULL},
+    {CONFIG_IN(TOP), "listen ipv4 <A.B.C.D:ipv4> port <N:0-65535>", 0, 0,
+     "Serves SKIP at this address. Port 0 takes a free one.", apply_listen_ipv4, NULL},
+    {CONFIG_IN(TOP), "listen ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.",
+     apply_listen_ipv6, NULL},
+    {CONFIG_IN(TOP), "listen peers ipv4 <A.B.C.D:ipv4> port <N:0-65535>", 0, 0,
+     "Takes keys from other key sources at this address.", apply_listen_peers_ipv4, NULL},
+    {CONFIG_IN(TOP), "listen peers ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.",
+     apply_listen_peers_ipv6, NULL},
+    {CONFIG_IN(TOP), "tls certificate <FILE:file> key <KEY:file>", 0, CONFIG_ONCE,
+     "Certificate chain and private key (PEM), for those who do not use a PSK.", apply_certificate_file,
+     NULL},
+    {CONFIG_IN(TOP), "tls trustpoint <FILE:file>", 0, CONFIG_ONCE,
+     "The CAs (PEM) of clients' and peers' certificates.", apply_trustpoint, NULL},
+    {CONFIG_IN(TOP), "store sqlite <FILE:file>", 0, CONFIG_ONCE, "Keeps keys in this SQLite database.",
+     apply_store_sqlite, NULL},
+    {CONFIG_IN(TOP), "master-key file <FILE:file>", 0, CONFIG_ONCE,
+     "The key that the store and Type 6 secrets are encrypted under; without it, the systemd credential "
+     "skipd-master-key.",
+     apply_master_key, NULL},
+    {CONFIG_IN(TOP), "max-keys <N:1-1000000000>", 0, CONFIG_ONCE,
+     "Keys that may wait at once. Default 1000000.", apply_max_keys, NULL},
+    {CONFIG_IN(TOP), "lifetime <SECONDS:1-604000>", 0, CONFIG_ONCE,
+     "How long a key can be fetched by its ID after it was given to the initiator. Default 3600.",
+     apply_lifetime, NULL},
+    {CONFIG_IN(TOP), "key-size <BITS:64-8192> [minimum <MIN:64-8192>] [maximum <MAX:64-8192>]", 0,
+     CONFIG_ONCE,
+     "Size of keys where the client does not say, and the bounds of what he may say. Default 256, 128 and "
+     "4096.",
+     apply_key_size, NULL},
+    {CONFIG_IN(TOP), "sync-timeout <MS:50-60000>", 0, CONFIG_ONCE,
+     "How long a peer has for confirming that it has a key. Default 1500.", apply_sync_timeout, NULL},
+    {CONFIG_IN(TOP), "max-connections <N:1-100000> [per-client <EACH:1-100000>]", 0, CONFIG_ONCE,
+     "Connections of clients that are open at once: in all, and of each. Default 1000 and 250.",
+     apply_max_connections, NULL},
+    {CONFIG_IN(TOP), "handshake-timeout <SECONDS:1-600>", 0, CONFIG_ONCE,
+     "How long a client has for the TLS handshake. Default 5.", apply_handshake_timeout, NULL},
+    {CONFIG_IN(TOP), "idle-timeout <SECONDS:1-3600>", 0, CONFIG_ONCE,
+     "How long a connection may be without a complete request before it is closed. Default 60.",
+     apply_idle_timeout, NULL},
+    {CONFIG_IN(TOP), "client <NAME:64>", CLIENT, 0, "Who may ask for keys.", apply_client, NULL},
+    {CONFIG_IN(TOP), "peer <NAME:64>", PEER, 0, "Who keys are shared with.", apply_peer, NULL},
+    {CONFIG_IN(CLIENT), "system-id <NAME:255>", 0, CONFIG_ONCE,
+     "The client's own system ID, where it is not the key source's.", apply_client_system_id, NULL},
+    {CONFIG_IN(CLIENT), "permit {capabilities|key|key-id|entropy}", 0, 0,
+     "A method that the client may use; without this command, all.", apply_permit, NULL},
+    {CONFIG_IN(CLIENT), "tls server-auth-only", 0, CONFIG_ONCE,
+     "Serves whoever connects without proving who he is. For networks where nobody else can connect.",
+     apply_server_auth_only, NULL},
+    {CONFIG_IN(CLIENT) | CONFIG_IN(PEER),
+     "tls psk id <ID:255> key [0|6|hex] <KEY:secret> [hash {sha256|sha384}]", 0, CONFIG_ONCE,
+     "The preshared key of TLS, of 16 to 256 bytes, and its hash in TLS 1.3 (either, if not given).",
+     apply_psk, NULL},
+    {CONFIG_IN(CLIENT) | CONFIG_IN(PEER), "certificate {subject|san|fingerprint} <TEXT>", 0, 0,
+     "A name in the certificate: the whole subject as RFC 2253 has it, one subject alternative name (DNS, "
+     "address or "
+     "e-mail), or the SHA-256 fingerprint.",
+     apply_certificate_name, NULL},
+    {CONFIG_IN(CLIENT) | CONFIG_IN(PEER), "remote-system-id <PATTERN:255>", 0, 0,
+     "Client: a remote system (glob) that it may ask for; without this command, all. Peer: a system (glob) "
+     "that it "
+     "serves; without this command, the peer's name.",
+     apply_remote, NULL},
+    {CONFIG_IN(PEER), "address ipv4 <A.B.C.D:ipv4> port <N:1-65535>", 0, CONFIG_ONCE,
+     "Where the peer takes keys.", apply_address_ipv4, NULL},
+    {CONFIG_IN(PEER), "address ipv6 <IPV6:ipv6> port <N:1-65535>", 0, CONFIG_ONCE, "The same for IPv6.",
+     apply_address_ipv6, NULL},
+    {CONFIG_IN(PEER), "address hostname <HOST:host> port <N:1-65535>", 0, CONFIG_ONCE, "The same by name.",
+     apply_address_hostname, NULL},
+};
+
+const struct config_language skipd_language = {
+    .name = "skipd.conf",
+    .about = "configuration of the key source skipd",
+    .intro = "The file tells\n.Xr skipd 8\nwhere it listens, which clients it serves, and which key sources "
+             "it shares keys with.",
+    .outro = ".Sh SEE ALSO\n.Xr skipd 8",
+    .levels = LEVELS,
+    .n_levels = sizeof LEVELS / sizeof LEVELS[0],
+    .commands = COMMANDS,
+    .n_commands = sizeof COMMANDS / sizeof COMMANDS[0],
+};
+
+/* ---- what is checked once all is read ---- */
+
+static void master_key_read(struct skipd_conf *c, struct config_errors *errors)
+{
+    const char *credentials = secure_getenv("CREDENTIALS_DIRECTORY");
+    struct fault fault = {0};
+
+    if (c->master_key_file == NULL && credentials != NULL &&
+        asprintf(&c->master_key_file, "%s/skipd-master-key", credentials) < 0)
+        abort();
+    if (c->master_key_file == NULL) {
+        config_error(errors, 0, "no master-key file, and no systemd credential skipd-master-key");
+        return;
+    }
+    c->master_key = config_master_key_read(c->master_key_file, &fault);
+    if (c->master_key == NULL)
+        config_error(errors, 0, "%s", fault.text);
+}
+
+/* Opens a Type 6 PSK. */
+static void identity_unseal(struct identity *i, struct type6 *type6, struct config_errors *errors)
+{
+    struct fault fault = {0};
+
+    if (i->psk_sealed == NULL || type6 == NULL)
+        return;
+    i->psk = type6_open(type6, i->psk_sealed, &fault);
+    if (i->psk == NULL) {
+        config_error(errors, i->psk_line, "%s", fault.text);
+        return;
+    }
+    if (secret_len(i->psk) < 16 || secret_len(i->psk) > 256)
+        config_error(errors, i->psk_line, "a TLS PSK has 16 to 256 bytes, this one %zu", secret_len(i->psk));
+}
+
+static void secrets_unseal(struct skipd_conf *c, struct config_errors *errors)
+{
+    struct secret_view view = {0};
+    struct type6 *type6 = NULL;
+
+    if (c->master_key == NULL || !secret_open(c->master_key, &view))
+        return;
+    type6 = type6_new(view.data, view.len);
+    secret_close(&view);
+    for (size_t i = 0; i < c->n_clients; i++)
+        identity_unseal(&c->clients[i].identity, type6, errors);
+    for (size_t i = 0; i < c->n_peers; i++)
+        identity_unseal(&c->peers[i].identity, type6, errors);
+    type6_free(type6);
+}
+
+/* Is there a way to prove, and what that takes? */
+static void identity_check(const struct skipd_conf *c, const struct identity *i, const char *what,
+                           const char *name, unsigned line, struct config_errors *errors)
+{
+    if (i->psk_id == NULL && i->n_names == 0 && !i->server_auth_only)
+        config_error(errors, line,
+                     "%s '%s' has neither 'tls psk' nor 'certificate': nobody could prove to be it", what,
+                     name);
+    if (i->n_names > 0 && c->trustpoint == NULL)
+        config_error(errors, line, "%s '%s' has a certificate, but there is no 'tls trustpoint'", what, name);
+    if ((i->n_names > 0 || i->server_auth_only) && c->certificate == NULL)
+        config_error(errors, line, "%s '%s' uses certificates, but there is no 'tls certificate' of our own",
+                     what, name);
+}
+
+static void clients_check(struct skipd_conf *c, struct config_errors *errors)
+{
+    unsigned anonymous = 0;
+
+    for (size_t i = 0; i < c->n_clients; i++) {
+        struct skipd_client *client = &c->clients[i];
+
+        identity_check(c, &client->identity, "client", client->name, client->line, errors);
+        for (size_t j = 0; client->identity.psk_id != NULL && j < i; j++)
+            if (c->clients[j].identity.psk_id != NULL &&
+                strcmp(c->clients[j].identity.psk_id, client->identity.psk_id) == 0)
+                config_error(errors, client->identity.psk_line, "client '%s' has the same PSK identity",
+                             c->clients[j].name);
+        if (client->identity.server_auth_only && anonymous++ > 0)
+            config_error(errors, client->line, "only one client can be server-auth-only");
+        if (client->permissions == 0)
+            client->permissions = PERMIT_ALL;
+        if (client->system_id == NULL && c->system_id != NULL)
+            client->system_id = copy(c->system_id);
+    }
+}
+
+static void peers_check(struct skipd_conf *c, struct config_errors *errors)
+{
+    for (size_t i = 0; i < c->n_peers; i++) {
+        struct skipd_peer *p = &c->peers[i];
+
+        identity_check(c, &p->identity, "peer", p->name, p->line, errors);
+        if (p->remotes.n == 0) {
+            p->remotes.list = grow(p->remotes.list, &p->remotes.n, sizeof *p->remotes.list);
+            p->remotes.list[0] = copy(p->name);
+        }
+        for (size_t j = 0; p->identity.psk_id != NULL && j < i; j++)
+            if (c->peers[j].identity.psk_id != NULL &&
+                strcmp(c->peers[j].identity.psk_id, p->identity.psk_id) == 0)
+                config_error(errors, p->identity.psk_line, "peer '%s' has the same PSK identity",
+                             c->peers[j].name);
+        for (size_t j = 0; j < p->remotes.n; j++)
+            if (c->system_id != NULL && strcmp(p->remotes.list[j], c->system_id) == 0)
+                config_error(errors, p->line, "peer '%s' serves our own system ID", p->name);
+    }
+}
+
+static void check(struct skipd_conf *c, struct config_errors *errors)
+{
+    bool skip = false;
+
+    if (c->system_id == NULL)
+        config_error(errors, 0, "no system-id");
+    if (c->store_kind == NULL)
+        config_error(errors, 0, "no store");
+    for (size_t i = 0; i < c->n_listens; i++)
+        skip = skip || !c->listens[i].peers;
+    if (!skip)
+        config_error(errors, 0, "no 'listen' for clients");
+    if (c->n_clients == 0)
+        config_error(errors, 0, "no client");
+    clients_check(c, errors);
+    peers_check(c, errors);
+    master_key_read(c, errors);
+    secrets_unseal(c, errors);
+}
+
+struct skipd_conf *skipd_conf_load(const char *path, struct text *errors)
+{
+    struct skipd_conf *c = calloc(1, sizeof *c);
+    struct config_errors mistakes = {0};
+
+    if (c == NULL)
+        abort();
+    c->max_keys = 1000000;
+    c->lifetime_s = 3600;
+    c->key_size = 256;
+    c->key_size_min = 128;
+    c->key_size_max = 4096;
+    c->sync_timeout_ms = 1500;
+    c->max_connections = 1000;
+    c->max_connections_per_client = 250;
+    c->handshake_timeout_s = 5;
+    c->idle_timeout_s = 60;
+    if (config_read_file(&skipd_language, c, path, &mistakes) || mistakes.count > 0)
+        check(c, &mistakes);
+    if (mistakes.count > 0) {
+        config_errors_print(&mistakes, path, errors);
+        skipd_conf_free(c);
+        c = NULL;
+    }
+    config_errors_free(&mistakes);
+    return c;
+}
+
+static void names_free(struct names *n)
+{
+    for (size_t i = 0; i < n->n; i++)
+        free(n->list[i]);
+    free(n->list);
+}
+
+static void identity_free(struct identity *i)
+{
+    free(i->psk_id);
+    free(i->psk_sealed);
+    secret_free(i->psk);
+    for (size_t j = 0; j < i->n_names; j++)
+        free(i->names[j].text);
+    free(i->names);
+}
+
+void skipd_conf_free(struct skipd_conf *c)
+{
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < c->n_clients; i++) {
+        free(c->clients[i].name);
+        free(c->clients[i].system_id);
+        names_free(&c->clients[i].remotes);
+        identity_free(&c->clients[i].identity);
+    }
+    for (size_t i = 0; i < c->n_peers; i++) {
+        free(c->peers[i].name);
+        free(c->peers[i].host);
+        names_free(&c->peers[i].remotes);
+        identity_free(&c->peers[i].identity);
+    }
+    free(c->clients);
+    free(c->peers);
+    free(c->listens);
+    free(c->system_id);
+    free(c->certificate);
+    free(c->key);
+    free(c->trustpoint);
+    free(c->store_kind);
+    free(c->store_where);
+    free(c->master_key_file);
+    secret_free(c->master_key);
+    free(c);
+}
+
+bool names_match(const struct names *globs, const char *id)
+{
+    for (size_t i = 0; i < globs->n; i++)
+        if (fnmatch(globs->list[i], id, 0) == 0)
+            return true;
+    return false;
+}
+
+bool skipd_conf_is_local(const struct skipd_conf *c, const char *system_id)
+{
+    if (strcmp(c->system_id, system_id) == 0)
+        return true;
+    for (size_t i = 0; i < c->n_clients; i++)
+        if (strcmp(c->clients[i].system_id, system_id) == 0)
+            return true;
+    return false;
+}
+
+const struct skipd_peer *skipd_conf_peer_for(const struct skipd_conf *c, const char *system_id)
+{
+    for (size_t i = 0; i < c->n_peers; i++)
+        for (size_t j = 0; j < c->peers[i].remotes.n; j++)
+            if (strcmp(c->peers[i].remotes.list[j], system_id) == 0)
+                return &c->peers[i];
+    for (size_t i = 0; i < c->n_peers; i++)
+        if (names_match(&c->peers[i].remotes, system_id))
+            return &c->peers[i];
+    return NULL;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* HTTP over TLS (libevent's evhttp over OpenSSL): connections with their bounds, who the client is, the log
+ * line of each request. What a request means is told by a dialect: one file that fills a struct http_dialect,
+ * and a line in http_dialects[] (http.c). */
+#ifndef PPK_SKIPD_HTTP_H
+#define PPK_SKIPD_HTTP_H
+
+#include "skipd/service.h"
+
+struct http_server;
+
+/* A request until it is answered. */
+struct http_exchange;
+
+struct http_dialect {
+    const char *name;
+    /* Handles a request of an authenticated client, now or later: exactly one http_answer_*() per exchange.
+     * `method` is "GET" or another one
+     * ("?" for those that are none of HTTP's usual ones); path and query (NULL: none) are still
+     * percent-encoded and valid during the call only. False: this path is not the dialect's; the exchange is
+     * untouched. */
+    bool (*handle)(struct http_exchange *x, const char *method, const char *path, const char *query);
+};
+
+extern const struct http_dialect http_skip;
+
+struct service *http_service(const struct http_exchange *x);
+const struct skipd_client *http_client(const struct http_exchange *x);
+
+/* What the log line says of the request: the kind ("key"), remote system and key ID; NULL: as it was. */
+void http_note(struct http_exchange *x, const char *kind, const char *remote, const char *key_id);
+
+/* Answers with a JSON text. */
+void http_answer_json(struct http_exchange *x, const char *json);
+
+/* Answers with a JSON text of `len` bytes in memory of secmem_alloc(), which is taken over and wiped once it
+ * is sent. False: the client is gone, and nothing of it has been sent. */
+bool http_answer_secret(struct http_exchange *x, char *json, size_t len);
+
+/* Answers {"error": reason} with this status. */
+void http_answer_error(struct http_exchange *x, int status, const char *reason);
+
+/* NULL with the reason in `fault`. */
+struct http_server *http_server_new(struct event_base *base, struct service *service, struct fault *fault);
+
+/* Listens at a socket that is bound already; takes it over. False with the reason in `fault`. */
+bool http_server_listen(struct http_server *s, int fd, struct fault *fault);
+
+/* Stops listening; what is there goes on. */
+void http_server_stop(struct http_server *s);
+
+/* Requests that are not answered yet. */
+size_t http_server_pending(const struct http_server *s);
+
+/* Closes the connections. No exchange may be unanswered. NULL is allowed. */
+void http_server_free(struct http_server *s);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "skipd/link.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "skipd/frames.h"
+#include "skipd/tls.h"
+
+#include <arpa/inet.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/dns.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Connecting takes this long at most; then the next attempt comes after a wait that doubles, with jitter. */
+#define CONNECT_MS   3000
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 2000
+/* The peer is asked for a sign of life this often, and given up after this long without one. */
+#define PING_MS 1000
+#define DEAD_MS 3500
+/* How often deadlines are looked at. */
+#define TICK_MS 20
+
+enum link_state {
+    LINK_DOWN,       /* waits for the next attempt */
+    LINK_CONNECTING, /* TCP, TLS, the peer's HELLO */
+    LINK_UP,
+};
+
+struct link {
+    struct event_base *base;
+    struct evdns_base *dns; /* or NULL: the peer has an address */
+    const struct skipd_conf *conf;
+    const struct skipd_peer *peer;
+    struct tls_party party;
+    struct tls_settings settings;
+    SSL_CTX *tls;
+    enum link_state state;
+    struct bufferevent *bev;
+    struct event *tick;
+    struct fault why;  /* why it is not up */
+    uint64_t retry_at; /* LINK_DOWN */
+    uint32_t retry_ms;
+    uint64_t since;                     /* LINK_CONNECTING */
+    uint64_t heard, pinged;             /* LINK_UP */
+    struct link_put *ring[LINK_WINDOW]; /* by number */
+    uint64_t oldest, next;              /* numbers: everything on its way is in between */
+};
+
+static void link_connect(struct link *l);
+
+/* ---- keys on their way ---- */
+
+static void put_end(struct link *l, uint64_t number, enum sync_result result, const char *down)
+{
+    struct link_put *put = l->ring[number % LINK_WINDOW];
+
+    if (put == NULL || put->message.number != number)
+        return; /* ended before: a late answer */
+    l->ring[number % LINK_WINDOW] = NULL;
+    while (l->oldest < l->next && l->ring[l->oldest % LINK_WINDOW] == NULL)
+        l->oldest++;
+    put->done(put->context, result, down);
+}
+
+static void puts_fail(struct link *l, const char *down)
+{
+    for (uint64_t n = l->oldest, end = l->next; n < end; n++)
+        put_end(l, n, SYNC_FAILED, down);
+}
+
+static void put_send(struct link *l, const struct link_put *put)
+{
+    struct sync_message m = {.type = SYNC_PUT, .put = put->message};
+
+    frames_send(bufferevent_get_output(l->bev), &m);
+}
+
+void link_put(struct link *l, struct link_put *put)
+{
+    if (l->state == LINK_DOWN) {
+        put->done(put->context, SYNC_FAILED, l->why.text);
+        return;
+    }
+    if (l->next - l->oldest >= LINK_WINDOW) {
+        put->done(put->context, SYNC_FAILED, "is busy: too many keys are on their way to it");
+        return;
+    }
+    put->message.number = l->next++;
+    put->deadline = clock_ms() + l->conf->sync_timeout_ms;
+    l->ring[put->message.number % LINK_WINDOW] = put;
+    if (l->state == LINK_UP)
+        put_send(l, put);
+}
+
+/* ---- the connection ---- */
+
+/* Closes. Keys on their way fail if `final`; else they wait for the next connection, on which they are sent
+ * again: the peer knows a key by its ID, so that twice is once. */
+static void link_drop(struct link *l, bool final, const char *reason)
+{
+    bool was_up = l->state == LINK_UP;
+    uint64_t now = clock_ms();
+    uint8_t jitter = 0;
+
+    if (l->bev != NULL)
+        bufferevent_free(l->bev);
+    l->bev = NULL;
+    l->state = LINK_DOWN;
+    if (was_up || strstr(l->why.text, reason) == NULL)
+        log_write(LOG_LEVEL_WARNING, "peer '%s': link is down: %s", l->peer->name, reason);
+    fault_set(&l->why, "is down: %s", reason);
+    crypto_random(&jitter, 1);
+    if (was_up)
+        l->retry_ms = RETRY_MIN_MS;
+    l->retry_at = was_up ? now : now + l->retry_ms + l->retry_ms * jitter / 512;
+    l->retry_ms = l->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : l->retry_ms * 2;
+    if (final || !was_up)
+        puts_fail(l, l->why.text);
+    else
+        link_connect(l);
+}
+
+static bool on_hello(struct link *l, const struct sync_hello *hello)
+{
+    struct fault reason = {0};
+
+    if (l->state != LINK_CONNECTING) {
+        link_drop(l, false, "a second HELLO");
+        return false;
+    }
+    if (!names_match(&l->peer->remotes, hello->system_id)) {
+        /* also what we would see if somebody led our own connection back to us */
+        fault_set(&reason, "it says that it is '%s'", hello->system_id);
+        link_drop(l, false, reason.text);
+        return false;
+    }
+    l->state = LINK_UP;
+    l->why.text[0] = '\0';
+    l->retry_ms = RETRY_MIN_MS;
+    l->heard = l->pinged = clock_ms();
+    log_write(LOG_LEVEL_NOTICE, "peer '%s': link is up (%s, %s)", l->peer->name,
+              SSL_get_version(bufferevent_openssl_get_ssl(l->bev)),
+              SSL_get_cipher_name(bufferevent_openssl_get_ssl(l->bev)));
+    for (uint64_t n = l->oldest; n < l->next; n++)
+        if (l->ring[n % LINK_WINDOW] != NULL)
+            put_send(l, l->ring[n % LINK_WINDOW]);
+    return true;
+}
+
+/* Returns false once the connection is closed. */
+static bool on_message(void *context, const struct sync_message *m)
+{
+    struct link *l = context;
+
+    l->heard = clock_ms();
+    if (m->type == SYNC_HELLO)
+        return on_hello(l, &m->hello);
+    if (l->state == LINK_UP && m->type == SYNC_ACK) {
+        put_end(l, m->ack.number, (enum sync_result)m->ack.result, NULL);
+        return l->state == LINK_UP;
+    }
+    if (l->state == LINK_UP && m->type == SYNC_PONG)
+        return true;
+    link_drop(l, false, "a message out of turn");
+    return false;
+}
+
+static void on_read(struct bufferevent *bev, void *context)
+{
+    struct link *l = context;
+
+    if (frames_receive(bufferevent_get_input(bev), on_message, l) == FRAMES_MALFORMED)
+        link_drop(l, false, "a malformed message");
+}
+
+static void on_connected(struct link *l)
+{
+    SSL *ssl = bufferevent_openssl_get_ssl(l->bev);
+    struct sync_message hello = {.type = SYNC_HELLO};
+
+    if (tls_party_of(ssl, l->peer->host) == NULL) {
+        struct fault who = {0};
+
+        tls_describe(ssl, &who);
+        fault_prefix(&who, "not this peer's certificate");
+        link_drop(l, false, who.text);
+        return;
+    }
+    strncpy(hello.hello.system_id, l->conf->system_id, SYSTEM_ID_MAX);
+    frames_send(bufferevent_get_output(l->bev), &hello);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *context)
+{
+    struct link *l = context;
+    SSL *ssl = bufferevent_openssl_get_ssl(bev);
+    struct fault reason = {0};
+
+    if ((what & BEV_EVENT_CONNECTED) != 0) {
+        on_connected(l);
+        return;
+    }
+    if (tls_failure(ssl)[0] != '\0')
+        fault_set(&reason, "%s", tls_failure(ssl));
+    else if (bufferevent_socket_get_dns_error(bev) != 0)
+        fault_set(&reason, "%s: %s", l->peer->host,
+                  evutil_gai_strerror(bufferevent_socket_get_dns_error(bev)));
+    else if ((what & BEV_EVENT_EOF) != 0 || EVUTIL_SOCKET_ERROR() == 0)
+        fault_set(&reason, "it closed the connection%s",
+                  tls_is_established(ssl) ? "" : " during the TLS handshake");
+    else
+        fault_set(&reason, "%s", evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+    link_drop(l, false, reason.text);
+}
+
+/* Starts the TCP connection of l->bev. */
+static bool tcp_connect(struct link *l)
+{
+    const struct skipd_peer *p = l->peer;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(p->port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(p->port)};
+
+    switch (p->host_kind) {
+    case PEER_IPV4:
+        return inet_pton(AF_INET, p->host, &in.sin_addr) == 1 &&
+               bufferevent_socket_connect(l->bev, (struct sockaddr *)&in, sizeof in) == 0;
+    case PEER_IPV6:
+        return inet_pton(AF_INET6, p->host, &in6.sin6_addr) == 1 &&
+               bufferevent_socket_connect(l->bev, (struct sockaddr *)&in6, sizeof in6) == 0;
+    case PEER_HOSTNAME:
+        return bufferevent_socket_connect_hostname(l->bev, l->dns, AF_UNSPEC, p->host, p->port) == 0;
+    }
+    return false;
+}
+
+static void link_connect(struct link *l)
+{
+    SSL *ssl = SSL_new(l->tls);
+
+    ERR_clear_error();
+    l->state = LINK_CONNECTING;
+    l->since = clock_ms();
+    if (ssl != NULL)
+        l->bev = bufferevent_openssl_socket_new(l->base, -1, ssl, BUFFEREVENT_SSL_CONNECTING,
+                                                BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    if (l->bev == NULL) {
+        link_drop(l, true, "no memory for a connection");
+        return;
+    }
+    if (l->peer->host_kind == PEER_HOSTNAME)
+        SSL_set_tlsext_host_name(ssl, l->peer->host);
+    bufferevent_setcb(l->bev, on_read, NULL, on_event, l);
+    bufferevent_enable(l->bev, EV_READ | EV_WRITE);
+    if (!tcp_connect(l))
+        link_drop(l, true, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+}
+
+/* ---- time ---- */
+
+static void deadlines_check(struct link *l, uint64_t now)
+{
+    struct fault reason = {0};
+
+    for (uint64_t n = l->oldest; n < l->next; n++) {
+        const struct link_put *put = l->ring[n % LINK_WINDOW];
+
+        if (put == NULL)
+            continue;
+        if (put->deadline > now)
+            break; /* deadlines come in the order of numbers */
+        if (reason.text[0] == '\0')
+            fault_set(&reason, "did not confirm the key within %u ms", l->conf->sync_timeout_ms);
+        put_end(l, n, SYNC_FAILED, reason.text);
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short events, void *context)
+{
+    struct link *l = context;
+    uint64_t now = clock_ms();
+    struct sync_message ping = {.type = SYNC_PING, .ping = {now}};
+
+    (void)fd;
+    (void)events;
+    deadlines_check(l, now);
+    switch (l->state) {
+    case LINK_DOWN:
+        if (now >= l->retry_at)
+            link_connect(l);
+        break;
+    case LINK_CONNECTING:
+        if (now - l->since > CONNECT_MS)
+            link_drop(l, true, "no connection within 3 seconds");
+        break;
+    case LINK_UP:
+        if (now - l->heard > DEAD_MS) {
+            link_drop(l, true, "it does not answer any more");
+        } else if (now - l->pinged >= PING_MS) {
+            l->pinged = now;
+            frames_send(bufferevent_get_output(l->bev), &ping);
+        }
+        break;
+    }
+}
+
+struct link *link_new(struct event_base *base, const struct skipd_conf *conf, const struct skipd_peer *peer,
+                      struct fault *fault)
+{
+    struct link *l = calloc(1, sizeof *l);
+    struct timeval every = {.tv_usec = TICK_MS * 1000};
+
+    if (l == NULL) {
+        fault_set(fault, "no memory");
+        return NULL;
+    }
+    l->base = base;
+    l->conf = conf;
+    l->peer = peer;
+    l->party = (struct tls_party){&peer->identity, peer};
+    l->settings = (struct tls_settings){conf, &l->party, 1, true};
+    l->retry_ms = RETRY_MIN_MS;
+    l->tls = tls_client_context(&l->settings, fault);
+    if (l->tls == NULL)
+        goto bad;
+    if (peer->host_kind == PEER_HOSTNAME)
+        l->dns = evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    l->tick = event_new(base, -1, EV_PERSIST, on_tick, l);
+    if ((peer->host_kind == PEER_HOSTNAME && l->dns == NULL) || l->tick == NULL ||
+        event_add(l->tick, &every) != 0) {
+        fault_set(fault, "peer '%s': no memory, or no name servers", peer->name);
+        goto bad;
+    }
+    link_connect(l);
+    return l;
+bad:
+    link_free(l);
+    return NULL;
+}
+
+void link_free(struct link *l)
+{
+    if (l == NULL)
+        return;
+    if (l->tick != NULL)
+        event_free(l->tick);
+    if (l->bev != NULL)
+        bufferevent_free(l->bev);
+    l->state = LINK_DOWN;
+    puts_fail(l, "is not asked any more: this key source is ending");
+    if (l->dns != NULL)
+        evdns_base_free(l->dns, 0);
+    SSL_CTX_free(l->tls);
+    free(l);
+}

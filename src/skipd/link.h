@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The link to a peer that we give keys to: one kept TLS 1.3 connection, made anew when it breaks. (Keys that
+ * the peer gives to us come on a connection of his: keeper.h.) */
+#ifndef PPK_SKIPD_LINK_H
+#define PPK_SKIPD_LINK_H
+
+#include "skipd/conf.h"
+#include "skipd/sync_message.h"
+
+#include <event2/event.h>
+
+/* Keys that may be on their way to one peer at once. */
+#define LINK_WINDOW 4096
+
+/* A key on its way. The caller's, and alive until `done` (whose job it may be to free it). */
+struct link_put {
+    struct sync_put message; /* message.number is the link's to fill in */
+    /* The peer's word; or, where `down` is not NULL, why there was none ("is down: Connection refused"): then
+     * the peer may or may not have the key. */
+    void (*done)(void *context, enum sync_result result, const char *down);
+    void *context;
+    uint64_t deadline; /* private: clock_ms() */
+};
+
+struct link;
+
+/* Begins to connect. NULL with the reason in `fault`. */
+struct link *link_new(struct event_base *base, const struct skipd_conf *conf, const struct skipd_peer *peer,
+                      struct fault *fault);
+
+/* Closes; calls `done` for all that is on its way. NULL is allowed. */
+void link_free(struct link *l);
+
+/* Sends a key. Calls put->done once: at once if the peer is known to be down, else within
+ * conf->sync_timeout_ms. */
+void link_put(struct link *l, struct link_put *put);
+
+#endif

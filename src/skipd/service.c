@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "skipd/service.h"
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "skipd/link.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct service {
+    const struct skipd_conf *conf;
+    struct store_queue *queue;
+    const struct seal *seal;
+    struct link **links; /* of conf->peers, in their order; NULL where there is no address */
+};
+
+/* A new key on its way: to the peer, and then to the client. */
+struct birth {
+    struct link_put put;
+    uint8_t *key; /* working memory */
+    service_done *done;
+    void *context;
+    char peer[65];
+};
+
+/* A key by ID: on its way out of the store. */
+struct delivery {
+    struct store_op op;
+    struct service *service;
+    service_done *done;
+    void *context;
+};
+
+/* A key from a peer: on its way into the store. */
+struct keeping {
+    struct store_op op;
+    struct service *service;
+    uint8_t *key; /* working memory */
+    size_t key_len;
+    uint64_t number;
+    service_kept *done;
+    void *context;
+};
+
+const struct skipd_conf *service_conf(const struct service *s)
+{
+    return s->conf;
+}
+
+static void refuse(service_done *done, void *context, enum service_status status, const char *reason)
+{
+    done(context, &(struct service_answer){.status = status, .reason = reason});
+}
+
+static struct seal_label label_of(const struct store_row *row)
+{
+    return (struct seal_label){{row->id, row->id_len}, row->initiator, row->responder};
+}
+
+static void copy_id(char to[static SYSTEM_ID_MAX + 1], const char *id)
+{
+    strncpy(to, id, SYSTEM_ID_MAX);
+    to[SYSTEM_ID_MAX] = '\0';
+}
+
+/* ---- new keys ---- */
+
+static void birth_free(struct birth *b)
+{
+    secmem_free(b->key);
+    free(b);
+}
+
+/* The peer (or our own store) has said what became of the key: `reason` NULL: it is safe there. */
+static void birth_end(struct birth *b, enum service_status status, const char *reason)
+{
+    struct service_answer answer = {.status = status, .reason = reason};
+
+    if (status == SERVICE_OK) {
+        answer.id = (struct span){b->put.message.id, b->put.message.id_len};
+        answer.key = b->put.message.key;
+    }
+    /* A client that is gone: nobody will ever ask for this key, and it expires at the peer. */
+    b->done(b->context, &answer);
+    birth_free(b);
+}
+
+static void birth_result(void *context, enum sync_result result, const char *down)
+{
+    static const char *const REASONS[SYNC_RESULTS] = {
+        [SYNC_CONFLICT] = "has another key of this ID", [SYNC_DELIVERED] = "has had this key already",
+        [SYNC_UNKNOWN] = "does not serve this system",  [SYNC_FULL] = "holds as many keys as it can",
+        [SYNC_FAILED] = "could not store the key",
+    };
+    struct birth *b = context;
+    struct fault reason = {0};
+    enum service_status status = SERVICE_UNAVAILABLE;
+
+    if (down == NULL && result == SYNC_OK) {
+        birth_end(b, SERVICE_OK, NULL);
+        return;
+    }
+    if (down == NULL && (result == SYNC_UNKNOWN))
+        status = SERVICE_NO_SYSTEM;
+    fault_set(&reason, "key source of '%s' %s", b->peer, down != NULL ? down : REASONS[result]);
+    birth_end(b, status, reason.text);
+}
+
+/* Both systems are clients of this key source. */
+static void birth_kept_here(void *context, uint64_t number, enum sync_result result)
+{
+    (void)number;
+    birth_result(context, result, NULL);
+}
+
+static bool bits_ok(const struct skipd_conf *c, uint32_t bits)
+{
+    return bits % 8 == 0 && bits >= c->key_size_min && bits <= c->key_size_max;
+}
+
+static struct birth *birth_new(const struct skipd_client *client, const char *remote, uint32_t bits)
+{
+    struct birth *b = calloc(1, sizeof *b);
+    struct sync_put *m = NULL;
+
+    if (b == NULL)
+        return NULL;
+    m = &b->put.message;
+    b->key = secmem_alloc(bits / 8);
+    if (b->key == NULL || !crypto_random_private(b->key, bits / 8) || !crypto_random(m->id, KEY_ID_LEN)) {
+        birth_free(b);
+        return NULL;
+    }
+    m->id_len = KEY_ID_LEN;
+    m->key = (struct span){b->key, bits / 8};
+    copy_id(m->initiator, client->system_id);
+    copy_id(m->responder, remote);
+    return b;
+}
+
+void service_key_new(struct service *s, const struct skipd_client *client, const char *remote, uint32_t bits,
+                     service_done *done, void *context)
+{
+    const struct skipd_conf *c = s->conf;
+    const struct skipd_peer *peer = NULL;
+    struct birth *b = NULL;
+    bool here = false;
+
+    if (bits == 0)
+        bits = c->key_size;
+    if (!bits_ok(c, bits)) {
+        refuse(done, context, SERVICE_BAD_REQUEST,
+               "size: not a multiple of 8 bits, or not between the sizes that are served");
+        return;
+    }
+    here = strcmp(remote, client->system_id) != 0 && skipd_conf_is_local(c, remote);
+    peer = here ? NULL : skipd_conf_peer_for(c, remote);
+    if (!here && (peer == NULL || strcmp(remote, client->system_id) == 0)) {
+        refuse(done, context, SERVICE_NO_SYSTEM, "remoteSystemID: no such system");
+        return;
+    }
+    if (client->remotes.n > 0 && !names_match(&client->remotes, remote)) {
+        refuse(done, context, SERVICE_FORBIDDEN, "remoteSystemID: not for this client");
+        return;
+    }
+    if (peer != NULL && s->links[peer - c->peers] == NULL) {
+        refuse(done, context, SERVICE_UNAVAILABLE,
+               "the key source of this system has no address in the configuration");
+        return;
+    }
+    b = birth_new(client, remote, bits);
+    if (b == NULL) {
+        refuse(done, context, SERVICE_UNAVAILABLE, "no memory for another key, or no randomness");
+        return;
+    }
+    b->done = done;
+    b->context = context;
+    copy_id(b->put.message.initiator, client->system_id);
+    memcpy(b->peer, peer != NULL ? peer->name : "this", strlen(peer != NULL ? peer->name : "this"));
+    /* The key is owed for the lifetime from its delivery on, which is at most the time that the peer has for
+     * confirming later than its storage there; a second for the rest of the way. */
+    b->put.message.ttl_s = c->lifetime_s + c->sync_timeout_ms / 1000 + 2;
+    b->put.done = birth_result;
+    b->put.context = b;
+    if (here)
+        service_keep(s, NULL, &b->put.message, birth_kept_here, b);
+    else
+        link_put(s->links[peer - c->peers], &b->put);
+}
+
+/* ---- keys by ID ---- */
+
+static void restored(struct store_op *op)
+{
+    struct delivery *d = (struct delivery *)op;
+
+    if (op->result != STORE_OK)
+        log_write(LOG_LEVEL_WARNING, "a key whose client went away could not be kept: %s",
+                  op->result == STORE_FAILED ? op->fault.text : "it has expired");
+    free(d);
+}
+
+/* The client went away between its request and the answer, and has seen nothing: the key is owed to it as
+ * before. */
+static bool give_back(struct delivery *d)
+{
+    memcpy(d->op.row.sealed, d->op.row.found, d->op.row.found_len);
+    d->op.row.sealed_len = d->op.row.found_len;
+    d->op.kind = STORE_OP_RESTORE;
+    d->op.done = restored;
+    return store_queue_add(d->service->queue, &d->op);
+}
+
+static bool deliver(struct delivery *d)
+{
+    struct store_row *row = &d->op.row;
+    struct seal_label label = label_of(row);
+    size_t len = row->found_len > SEAL_OVERHEAD ? row->found_len - SEAL_OVERHEAD : 0;
+    uint8_t *key = secmem_alloc(len > 0 ? len : 1);
+    bool taken = true;
+
+    if (key == NULL) {
+        /* nothing has left: it can be asked for again */
+        refuse(d->done, d->context, SERVICE_UNAVAILABLE, "no memory for the key");
+        return false;
+    }
+    if (len == 0 || !seal_open(d->service->seal, &label, (struct span){row->found, row->found_len}, key)) {
+        log_write(LOG_LEVEL_ERROR, "store: a key is damaged, or of another master key");
+        refuse(d->done, d->context, SERVICE_FAILED, "the key could not be read");
+    } else {
+        taken = d->done(
+            d->context,
+            &(struct service_answer){.status = SERVICE_OK, .id = {row->id, row->id_len}, .key = {key, len}});
+    }
+    secmem_free(key);
+    return taken;
+}
+
+static void taken(struct store_op *op)
+{
+    struct delivery *d = (struct delivery *)op;
+
+    switch (op->result) {
+    case STORE_OK:
+        if (!deliver(d) && give_back(d))
+            return;
+        break;
+    case STORE_FAILED:
+        refuse(d->done, d->context, SERVICE_FAILED, "the key could not be read or erased");
+        break;
+    case STORE_DELIVERED:
+        refuse(d->done, d->context, SERVICE_NO_KEY, "keyId: this key has been delivered already");
+        break;
+    default:
+        refuse(d->done, d->context, SERVICE_NO_KEY, "keyId: no such key");
+        break;
+    }
+    free(d);
+}
+
+void service_key_by_id(struct service *s, const struct skipd_client *client, const char *remote,
+                       struct span id, service_done *done, void *context)
+{
+    struct delivery *d = NULL;
+
+    if (client->remotes.n > 0 && !names_match(&client->remotes, remote)) {
+        refuse(done, context, SERVICE_FORBIDDEN, "remoteSystemID: not for this client");
+        return;
+    }
+    d = calloc(1, sizeof *d);
+    if (d == NULL || id.len > KEY_ID_MAX) {
+        free(d);
+        refuse(done, context, SERVICE_UNAVAILABLE, "no memory");
+        return;
+    }
+    d->service = s;
+    d->done = done;
+    d->context = context;
+    d->op.kind = STORE_OP_TAKE;
+    d->op.done = taken;
+    memcpy(d->op.row.id, id.data, id.len);
+    d->op.row.id_len = id.len;
+    copy_id(d->op.row.initiator, remote);
+    copy_id(d->op.row.responder, client->system_id);
+    if (!store_queue_add(s->queue, &d->op)) {
+        refuse(done, context, SERVICE_UNAVAILABLE, "the store is busy");
+        free(d);
+    }
+}
+
+/* ---- keys from peers ---- */
+
+/* There is an ID like this already: is it the same key (a repeated message), or another one? */
+static enum sync_result same_key(const struct keeping *k)
+{
+    struct seal_label label = label_of(&k->op.row);
+    enum sync_result r = SYNC_CONFLICT;
+    uint8_t *key = NULL;
+
+    if (k->op.row.found_len != k->key_len + SEAL_OVERHEAD)
+        return SYNC_CONFLICT;
+    key = secmem_alloc(k->key_len);
+    if (key == NULL)
+        return SYNC_FAILED;
+    if (seal_open(k->service->seal, &label, (struct span){k->op.row.found, k->op.row.found_len}, key) &&
+        CRYPTO_memcmp(key, k->key, k->key_len) == 0)
+        r = SYNC_OK;
+    secmem_free(key);
+    return r;
+}
+
+static void kept(struct store_op *op)
+{
+    struct keeping *k = (struct keeping *)op;
+    enum sync_result r = SYNC_FAILED;
+
+    switch (op->result) {
+    case STORE_OK:
+        r = SYNC_OK;
+        break;
+    case STORE_EXISTS:
+        r = same_key(k);
+        break;
+    case STORE_DELIVERED:
+        r = SYNC_DELIVERED;
+        break;
+    case STORE_FULL:
+        r = SYNC_FULL;
+        break;
+    default:
+        break;
+    }
+    k->done(k->context, k->number, r);
+    secmem_free(k->key);
+    free(k);
+}
+
+/* May `from` give keys of this initiator, and is the responder ours? */
+static bool keep_allowed(const struct service *s, const struct skipd_peer *from, const struct sync_put *put)
+{
+    return skipd_conf_is_local(s->conf, put->responder) &&
+           (from != NULL ? skipd_conf_peer_for(s->conf, put->initiator) == from
+                         : skipd_conf_is_local(s->conf, put->initiator));
+}
+
+void service_keep(struct service *s, const struct skipd_peer *from, const struct sync_put *put,
+                  service_kept *done, void *context)
+{
+    struct keeping *k = NULL;
+    struct store_row *row = NULL;
+    struct seal_label label;
+
+    if (!keep_allowed(s, from, put)) {
+        done(context, put->number, SYNC_UNKNOWN);
+        return;
+    }
+    k = calloc(1, sizeof *k);
+    if (k != NULL)
+        k->key = secmem_alloc(put->key.len);
+    if (k == NULL || k->key == NULL || put->key.len + SEAL_OVERHEAD > sizeof k->op.row.sealed)
+        goto bad;
+    memcpy(k->key, put->key.data, put->key.len);
+    k->key_len = put->key.len;
+    k->service = s;
+    k->number = put->number;
+    k->done = done;
+    k->context = context;
+    k->op.kind = STORE_OP_PUT;
+    k->op.done = kept;
+    row = &k->op.row;
+    memcpy(row->id, put->id, put->id_len);
+    row->id_len = put->id_len;
+    copy_id(row->initiator, put->initiator);
+    copy_id(row->responder, put->responder);
+    row->ttl_ms = (uint64_t)put->ttl_s * 1000;
+    row->sealed_len = put->key.len + SEAL_OVERHEAD;
+    label = label_of(row);
+    if (seal_close(s->seal, &label, put->key, row->sealed) && store_queue_add(s->queue, &k->op))
+        return;
+bad:
+    if (k != NULL)
+        secmem_free(k->key);
+    free(k);
+    done(context, put->number, SYNC_FAILED);
+}
+
+/* ---- the rest ---- */
+
+bool service_entropy(uint32_t bits, uint8_t *out)
+{
+    EVP_RAND_CTX *rand = RAND_get0_private(crypto_context());
+
+    /* The generator gives 256 bits of security from each seeding: for full entropy it is seeded anew for
+     * every 256 bits. */
+    for (size_t done = 0, len = bits / 8; done < len;) {
+        size_t n = len - done < 32 ? len - done : 32;
+
+        if (rand == NULL || EVP_RAND_generate(rand, out + done, n, 256, 1, NULL, 0) != 1) {
+            OPENSSL_cleanse(out, len);
+            return false;
+        }
+        done += n;
+    }
+    return true;
+}
+
+void service_remotes(const struct service *s, const struct skipd_client *client,
+                     void (*visit)(void *context, const char *pattern), void *context)
+{
+    const struct skipd_conf *c = s->conf;
+
+    /* a client's own globs are narrower than, or as wide as, what the peers serve */
+    for (size_t i = 0; i < client->remotes.n; i++)
+        visit(context, client->remotes.list[i]);
+    if (client->remotes.n > 0)
+        return;
+    for (size_t i = 0; i < c->n_peers; i++)
+        for (size_t j = 0; j < c->peers[i].remotes.n; j++)
+            visit(context, c->peers[i].remotes.list[j]);
+    for (size_t i = 0; i < c->n_clients; i++)
+        if (strcmp(c->clients[i].system_id, client->system_id) != 0)
+            visit(context, c->clients[i].system_id);
+}
+
+struct service *service_new(struct event_base *base, const struct skipd_conf *conf, struct store_queue *queue,
+                            const struct seal *seal, struct fault *fault)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof *s->links)) == NULL) {
+        free(s);
+        fault_set(fault, "no memory");
+        return NULL;
+    }
+    s->conf = conf;
+    s->queue = queue;
+    s->seal = seal;
+    for (size_t i = 0; i < conf->n_peers; i++) {
+        if (conf->peers[i].host == NULL)
+            continue;
+        s->links[i] = link_new(base, conf, &conf->peers[i], fault);
+        if (s->links[i] == NULL) {
+            service_free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+void service_stop(struct service *s)
+{
+    for (size_t i = 0; i < s->conf->n_peers; i++) {
+        link_free(s->links[i]);
+        s->links[i] = NULL;
+    }
+}
+
+void service_free(struct service *s)
+{
+    if (s == NULL)
+        return;
+    service_stop(s);
+    free(s->links);
+    free(s);
+}

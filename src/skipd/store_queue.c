@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "skipd/store_queue.h"
+
+#include "base/log.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Operations that may wait; of those, how many one transaction takes. */
+#define QUEUE_MAX      8192
+#define BATCH_MAX      1024
+#define EXPIRE_EVERY_S 1
+
+struct list {
+    struct store_op *first, **last;
+    size_t count;
+};
+
+struct store_queue {
+    const struct store_kind *kind;
+    struct store *store; /* the thread's */
+    struct event *done_event, *expire_timer;
+    int done_fd;
+    pthread_t thread;
+    bool running;
+
+    struct store_op expire;
+    bool expiring;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t wake;
+    struct list todo, done;
+    uint64_t waiting;
+    bool ending;
+};
+
+static void list_clear(struct list *l)
+{
+    l->first = NULL;
+    l->last = &l->first;
+    l->count = 0;
+}
+
+static void list_append(struct list *l, struct store_op *op)
+{
+    op->next = NULL;
+    *l->last = op;
+    l->last = &op->next;
+    l->count++;
+}
+
+/* Takes up to `max` from the front. */
+static struct store_op *list_take(struct list *l, size_t max)
+{
+    struct store_op *first = l->first, *op = first;
+
+    if (first == NULL)
+        return NULL;
+    for (l->count--; --max > 0 && op->next != NULL; l->count--)
+        op = op->next;
+    l->first = op->next;
+    if (l->first == NULL)
+        l->last = &l->first;
+    op->next = NULL;
+    return first;
+}
+
+static enum store_result perform(struct store_queue *q, struct store_op *op, struct fault *fault)
+{
+    bool more = false;
+
+    switch (op->kind) {
+    case STORE_OP_PUT:
+        return q->kind->put(q->store, &op->row, fault);
+    case STORE_OP_TAKE:
+        return q->kind->take(q->store, &op->row, fault);
+    case STORE_OP_RESTORE:
+        return q->kind->restore(q->store, &op->row, fault);
+    case STORE_OP_EXPIRE:
+        return q->kind->expire(q->store, &more, fault);
+    }
+    return STORE_FAILED;
+}
+
+/* All operations from `first` to `end` (not included) in one transaction. */
+static bool transact(struct store_queue *q, struct store_op *first, const struct store_op *end,
+                     struct fault *fault)
+{
+    if (!q->kind->begin(q->store, fault))
+        goto bad;
+    for (struct store_op *op = first; op != end; op = op->next) {
+        op->result = perform(q, op, fault);
+        if (op->result == STORE_FAILED)
+            goto bad;
+    }
+    if (q->kind->commit(q->store, fault))
+        return true;
+bad:
+    q->kind->rollback(q->store);
+    return false;
+}
+
+/* One transaction for all; if that fails, one for each, so that an operation that the store cannot do fails
+ * alone. */
+static void batch_run(struct store_queue *q, struct store_op *first)
+{
+    struct fault fault = {0};
+
+    if (transact(q, first, NULL, &fault))
+        return;
+    log_write(LOG_LEVEL_ERROR, "%s", fault.text);
+    for (struct store_op *op = first; op != NULL; op = op->next)
+        if (first->next == NULL || !transact(q, op, op->next, &fault)) {
+            op->result = STORE_FAILED;
+            op->fault = fault;
+            OPENSSL_cleanse(op->row.found, sizeof op->row.found);
+            op->row.found_len = 0;
+        }
+}
+
+static void *worker(void *argument)
+{
+    struct store_queue *q = argument;
+    const uint64_t one = 1;
+
+    pthread_mutex_lock(&q->lock);
+    for (;;) {
+        struct store_op *batch = NULL, *next = NULL;
+        ssize_t written = 0;
+
+        while (q->todo.first == NULL && !q->ending)
+            pthread_cond_wait(&q->wake, &q->lock);
+        batch = list_take(&q->todo, BATCH_MAX);
+        if (batch == NULL)
+            break;
+        pthread_mutex_unlock(&q->lock);
+        batch_run(q, batch);
+        pthread_mutex_lock(&q->lock);
+        for (; batch != NULL; batch = next) {
+            next = batch->next;
+            list_append(&q->done, batch);
+        }
+        q->waiting = q->kind->waiting(q->store);
+        written =
+            write(q->done_fd, &one, sizeof one); /* cannot fail but for a full counter, which wakes as well */
+        (void)written;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+static void report(struct store_queue *q)
+{
+    struct store_op *op = NULL, *next = NULL;
+
+    pthread_mutex_lock(&q->lock);
+    op = q->done.first;
+    list_clear(&q->done);
+    pthread_mutex_unlock(&q->lock);
+    for (; op != NULL; op = next) {
+        next = op->next;
+        op->done(op);
+    }
+}
+
+static void done_ready(evutil_socket_t fd, short events, void *context)
+{
+    uint64_t count = 0;
+    ssize_t n = read(fd, &count, sizeof count);
+
+    (void)n;
+    (void)events;
+    report(context);
+}
+
+static void expire_done(struct store_op *op)
+{
+    struct store_queue *q = op->context;
+
+    q->expiring = false;
+}
+
+static void expire_due(evutil_socket_t fd, short events, void *context)
+{
+    struct store_queue *q = context;
+
+    (void)fd;
+    (void)events;
+    if (q->expiring)
+        return;
+    q->expire = (struct store_op){.kind = STORE_OP_EXPIRE, .done = expire_done, .context = q};
+    q->expiring = store_queue_add(q, &q->expire);
+}
+
+/* The thread takes no signals: they are the event loop's. */
+static bool thread_start(struct store_queue *q)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    q->running = pthread_create(&q->thread, NULL, worker, q) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return q->running;
+}
+
+struct store_queue *store_queue_new(struct event_base *base, const struct store_kind *kind,
+                                    struct store *store, struct fault *fault)
+{
+    struct store_queue *q = calloc(1, sizeof *q);
+    struct timeval every = {.tv_sec = EXPIRE_EVERY_S};
+
+    if (q == NULL) {
+        fault_set(fault, "no memory");
+        kind->close(store);
+        return NULL;
+    }
+    q->kind = kind;
+    q->store = store;
+    q->waiting = kind->waiting(store);
+    list_clear(&q->todo);
+    list_clear(&q->done);
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->wake, NULL);
+    q->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (q->done_fd >= 0)
+        q->done_event = event_new(base, q->done_fd, EV_READ | EV_PERSIST, done_ready, q);
+    q->expire_timer = event_new(base, -1, EV_PERSIST, expire_due, q);
+    if (q->done_event == NULL || q->expire_timer == NULL || event_add(q->done_event, NULL) != 0 ||
+        event_add(q->expire_timer, &every) != 0 || !thread_start(q)) {
+        fault_set(fault, "the store's thread cannot be started");
+        store_queue_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+void store_queue_free(struct store_queue *q)
+{
+    if (q == NULL)
+        return;
+    if (q->running) {
+        pthread_mutex_lock(&q->lock);
+        q->ending = true;
+        pthread_cond_signal(&q->wake);
+        pthread_mutex_unlock(&q->lock);
+        pthread_join(q->thread, NULL);
+        report(q);
+    }
+    if (q->done_event != NULL)
+        event_free(q->done_event);
+    if (q->expire_timer != NULL)
+        event_free(q->expire_timer);
+    if (q->done_fd >= 0)
+        close(q->done_fd);
+    q->kind->close(q->store);
+    pthread_cond_destroy(&q->wake);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+bool store_queue_add(struct store_queue *q, struct store_op *op)
+{
+    bool added = false;
+
+    pthread_mutex_lock(&q->lock);
+    added = q->todo.count < QUEUE_MAX && !q->ending;
+    if (added) {
+        list_append(&q->todo, op);
+        if (q->todo.count == 1)
+            pthread_cond_signal(&q->wake);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return added;
+}
+
+uint64_t store_queue_waiting(struct store_queue *q)
+{
+    uint64_t n = 0;
+
+    pthread_mutex_lock(&q->lock);
+    n = q->waiting;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* TLS of the key source: contexts for those who connect to us and for peers that we connect to, with PSKs and
+ * with certificates; and who it is that has proved himself at the other end. */
+#ifndef PPK_SKIPD_TLS_H
+#define PPK_SKIPD_TLS_H
+
+#include "skipd/conf.h"
+
+#include <openssl/ssl.h>
+
+/* Somebody who may be at the other end. */
+struct tls_party {
+    const struct identity *identity;
+    const void *who; /* the client or peer */
+};
+
+/* What a context needs; everything outlives the context. */
+struct tls_settings {
+    const struct skipd_conf *conf;
+    const struct tls_party *parties;
+    size_t n_parties;
+    bool only_tls13; /* between key sources */
+};
+
+/* A context for accepting connections: SKIP's suites for TLS 1.2 and TLS 1.3, PSKs of all parties, and our
+ * certificate; who has no PSK must show a certificate, unless a party is server_auth_only. NULL with the
+ * reason in `fault`. */
+SSL_CTX *tls_server_context(const struct tls_settings *s, struct fault *fault);
+
+/* A context for connecting to one party, by TLS 1.3: by its PSK if it has one, else by certificates. */
+SSL_CTX *tls_client_context(const struct tls_settings *s, struct fault *fault);
+
+/* Who is at the other end, once the handshake is done; NULL: nobody that we know. Where certificates are used
+ * and the party has no `certificate` names, `host` is what its certificate must be for (client side; NULL: no
+ * such party matches). */
+const struct tls_party *tls_party_of(const SSL *ssl, const char *host);
+
+/* How the other end proved himself, for the log: "PSK identity 'x'", "certificate CN=x", "nothing". */
+void tls_describe(const SSL *ssl, struct fault *out);
+
+/* Why the handshake failed, "" if it did not (yet). */
+const char *tls_failure(const SSL *ssl);
+bool tls_is_established(const SSL *ssl);
+
+/* Attaches somebody's context to a connection, and tells him when it is freed: whether the handshake was ever
+ * done, and why not. */
+typedef void tls_closed(void *context, bool established, const char *failure);
+bool tls_watch(SSL *ssl, tls_closed *closed, void *context);
+
+/* The context of tls_watch(), or NULL. */
+void *tls_watcher(const SSL *ssl);
+
+#endif
