@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The SKIP client (draft-cisco-skip): an sks profile at work. It tries the profile's servers in turn under one bound of time, keeps
- * connections, checks system IDs against the capabilities, and counts. The transport (libcurl, TLS, JSON) is a shared object of its
- * own, ppk-skip.so, loaded at the first request. */
+/* The SKIP client (draft-cisco-skip): an sks profile at work. It tries the profile's servers in turn under
+ * one bound of time, keeps connections, checks system IDs against the capabilities, and counts. The transport
+ * (libcurl, TLS, JSON) is a shared object of its own, ppk-skip.so, loaded at the first request. */
 #ifndef PPK_SKIP_SKIP_H
 #define PPK_SKIP_SKIP_H
 
@@ -10,9 +10,11 @@
 
 enum skip_result {
     SKIP_OK,
-    SKIP_NO_SUCH_KEY,  /* a key source said that it has no such key (400, 404, 410 on /key/{id}) */
-    SKIP_REFUSED,      /* it does not serve us, or not for this remote system (401, 403, other 4xx; capabilities without the ID) */
-    SKIP_UNREACHABLE,  /* no server gave a usable answer in time (connection, TLS, 429, 5xx, timeout, malformed answer) */
+    SKIP_NO_SUCH_KEY, /* a key source said that it has no such key (400, 404, 410 on /key/{id}) */
+    SKIP_REFUSED, /* it does not serve us, or not for this remote system (401, 403, other 4xx; capabilities
+                     without the ID) */
+    SKIP_UNREACHABLE, /* no server gave a usable answer in time (connection, TLS, 429, 5xx, timeout, malformed
+                         answer) */
     SKIP_NO_MEMORY,
     SKIP_NO_TRANSPORT, /* ppk-skip.so cannot be loaded */
 };
@@ -38,15 +40,17 @@ struct skip_key {
 /* Wipes and frees what is in it. */
 void skip_key_clear(struct skip_key *k);
 
-/* GET /key?remoteSystemID=…&size=…: a new key of `size` bits (0: the profile's). `remote` NULL: the only remote system of the key
- * source's capabilities. Ends by `deadline` (clock_ms()) and within the profile's timeout. On SKIP_OK the caller clears `out`; else
- * the reason is in `fault`, which names profile and server, and has been counted. */
+/* GET /key?remoteSystemID=…&size=…: a new key of `size` bits (0: the profile's). `remote` NULL: the only
+ * remote system of the key source's capabilities. Ends by `deadline` (clock_ms()) and within the profile's
+ * timeout. On SKIP_OK the caller clears `out`; else the reason is in `fault`, which names profile and server,
+ * and has been counted. */
 enum skip_result skip_key_new(struct skip_profile *p, const char *remote, uint32_t size, uint64_t deadline,
                               struct skip_key *out, struct fault *fault);
 
-/* GET /key/{key_id}?remoteSystemID=…: the existing key. Never asked again at a server that may have processed it. */
-enum skip_result skip_key_by_id(struct skip_profile *p, const char *key_id, const char *remote, uint64_t deadline,
-                                struct skip_key *out, struct fault *fault);
+/* GET /key/{key_id}?remoteSystemID=…: the existing key. Never asked again at a server that may have processed
+ * it. */
+enum skip_result skip_key_by_id(struct skip_profile *p, const char *key_id, const char *remote,
+                                uint64_t deadline, struct skip_key *out, struct fault *fault);
 
 /* GET /entropy?minentropy=BITS; `out` is the caller's. */
 enum skip_result skip_entropy(struct skip_profile *p, uint32_t bits, uint64_t deadline, struct secret **out,
@@ -67,16 +71,37 @@ enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, uint64_
 void skip_capabilities_free(struct skip_capabilities *c);
 
 /* Totals since the start, by kind of request. total = passed + failed + under way. */
-enum skip_request { SKIP_REQUEST_CAPABILITIES, SKIP_REQUEST_KEY, SKIP_REQUEST_KEY_BY_ID, SKIP_REQUEST_ENTROPY, SKIP_REQUESTS };
+enum skip_request {
+    SKIP_REQUEST_CAPABILITIES,
+    SKIP_REQUEST_KEY,
+    SKIP_REQUEST_KEY_BY_ID,
+    SKIP_REQUEST_ENTROPY,
+    SKIP_REQUESTS
+};
 struct skip_counts {
     uint64_t total[SKIP_REQUESTS], passed[SKIP_REQUESTS], failed[SKIP_REQUESTS];
 };
 void skip_profile_counts(const struct skip_profile *p, struct skip_counts *out);
 
+/* How a server is doing; for status. */
+struct skip_server_status {
+    const char *server;  /* "HOST:PORT"; valid as long as the profile */
+    unsigned failures;   /* in a row; 0: it is well, or was not asked yet */
+    uint64_t aside_ms;   /* for how long it is still left alone after a failure */
+    struct fault reason; /* of the last failure */
+};
+void skip_profile_status(struct skip_profile *p, size_t i, struct skip_server_status *out);
+
+/* Makes all requests that are under way, or come later, end at once with SKIP_UNREACHABLE: before threads
+ * that may be in one are joined. */
+void skip_profile_interrupt(struct skip_profile *p);
+
 /* Ends the transport: after the last profile was freed. */
 void skip_shutdown(void);
 
-/* In a forked child, before anything else of SKIP: forgets connections and transport without touching the parent's. */
+/* In a forked child, before anything else of SKIP: closes the child's copies of the connections without a
+ * word to the servers. Profiles from before the fork are lost there: not to be used, not to be freed (their
+ * locks may be held by threads that do not exist). */
 void skip_after_fork(void);
 
 #endif
