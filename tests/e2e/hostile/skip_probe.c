@@ -3,11 +3,12 @@
  *
  *   skip_probe OPTION... COMMAND...
  *
- * Options: --server KIND:PORT:HOST (again for more), --ca FILE, --cert FILE, --key FILE, --psk ID:HEX, --psk-hash NAME,
+ * Options: --server KIND:PORT:HOST (again for more), --ca FILE, --cert FILE, --key FILE, --psk ID:HEX,
+ * --psk-hash NAME,
  * --timeout MS, --hedge MS, --size BITS, --local ID, --remote ID, --threads N, --sealed.
- * Commands: key, id:KEYID, caps[:SERVER], entropy:BITS, wait:MS, counts, status, fork (a key before, in, and after a child),
- * sleep-interrupt:MS (interrupts the next command after that time). Each prints one line: result, milliseconds, and server, key
- * ID and the key's SHA-256; or the reason. */
+ * Commands: key, id:KEYID, caps[:SERVER], entropy:BITS, wait:MS, counts, status, fork (a key before, in, and
+ * after a child), sleep-interrupt:MS (interrupts the next command after that time). Each prints one line:
+ * result, milliseconds, and server, key ID and the key's SHA-256; or the reason. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "skip/loader.h"
@@ -20,9 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const results[] = {"OK", "NO_SUCH_KEY", "REFUSED", "UNREACHABLE", "NO_MEMORY", "NO_TRANSPORT"};
+static const char *const results[] = {"OK",          "NO_SUCH_KEY", "REFUSED",
+                                      "UNREACHABLE", "NO_MEMORY",   "NO_TRANSPORT"};
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
-static struct sks_profile conf = {.name = (char *)"probe", .timeout_ms = 2000, .key_size = 256, .psk_hash = PSK_SHA384};
+static struct sks_profile conf = {
+    .name = (char *)"probe", .timeout_ms = 2000, .key_size = 256, .psk_hash = PSK_SHA384};
 static const char *remote;
 
 static void print_key(const struct skip_key *k)
@@ -41,8 +44,8 @@ static void print_key(const struct skip_key *k)
 
 static void print_capabilities(const struct skip_capabilities *c)
 {
-    printf(" server=%s entropy=%d key=%d algorithm=%s local=%s remote=", c->server, c->entropy, c->key, c->algorithm,
-           c->local_system_id);
+    printf(" server=%s entropy=%d key=%d algorithm=%s local=%s remote=", c->server, c->entropy, c->key,
+           c->algorithm, c->local_system_id);
     for (char **r = c->remote_system_ids; *r; r++)
         printf("%s%s", r == c->remote_system_ids ? "" : ",", *r);
     printf("\n");
@@ -61,7 +64,8 @@ static void run(struct skip_profile *p, const char *command)
     else if (strncmp(command, "id:", 3) == 0)
         result = skip_key_by_id(p, command + 3, remote, deadline, &key, &fault);
     else if (strncmp(command, "caps", 4) == 0)
-        result = skip_capabilities_get(p, command[4] ? (size_t)atoi(command + 5) : 0, deadline, &caps, &fault);
+        result =
+            skip_capabilities_get(p, command[4] ? (size_t)atoi(command + 5) : 0, deadline, &caps, &fault);
     else if (strncmp(command, "entropy:", 8) == 0)
         result = skip_entropy(p, (uint32_t)atoi(command + 8), deadline, &random, &fault);
     else
@@ -128,8 +132,8 @@ static void counts(struct skip_profile *p)
     struct skip_counts c;
     skip_profile_counts(p, &c);
     for (size_t i = 0; i < SKIP_REQUESTS; i++)
-        printf("%s%s=%llu/%llu/%llu", i ? " " : "", names[i], (unsigned long long)c.total[i], (unsigned long long)c.passed[i],
-               (unsigned long long)c.failed[i]);
+        printf("%s%s=%llu/%llu/%llu", i ? " " : "", names[i], (unsigned long long)c.total[i],
+               (unsigned long long)c.passed[i], (unsigned long long)c.failed[i]);
     printf("\n");
 }
 
@@ -138,7 +142,8 @@ static void status(struct skip_profile *p)
     for (size_t i = 0; i < conf.n_servers; i++) {
         struct skip_server_status s;
         skip_profile_status(p, i, &s);
-        printf("%s failures=%u aside=%llu reason=%s\n", s.server, s.failures, (unsigned long long)s.aside_ms, s.reason.text);
+        printf("%s failures=%u aside=%llu reason=%s\n", s.server, s.failures, (unsigned long long)s.aside_ms,
+               s.reason.text);
     }
 }
 
