@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Time. Bounds and lifetimes are measured on the monotonic clock, so that a changed wall clock neither shortens nor prolongs them. */
+/* Time. Bounds and lifetimes are measured on the monotonic clock, so that a changed wall clock neither
+ * shortens nor prolongs them. */
 #ifndef PPK_BASE_CLOCK_H
 #define PPK_BASE_CLOCK_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* OpenSSL, kept apart from the host's: a private OSSL_LIB_CTX with the default provider and no configuration file. */
+/* OpenSSL, kept apart from the host's: a private OSSL_LIB_CTX with the default provider and no configuration
+ * file. */
 #ifndef PPK_BASE_CRYPTO_H
 #define PPK_BASE_CRYPTO_H
 
@@ -8,9 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The private context, made at the first call (thread-safe) and never freed: the host's exit handlers may have torn OpenSSL down
- * before ours would run. NULL: no memory. */
+/* The private context, made at the first call (thread-safe) and never freed: the host's exit handlers may
+ * have torn OpenSSL down before ours would run. NULL: no memory, or OpenSSL is torn down already. */
 OSSL_LIB_CTX *crypto_context(void);
+
+/* May OpenSSL still be used? False once the process's exit handlers have run OPENSSL_cleanup(). Cheap. */
+bool crypto_alive(void);
 
 /* `len` random bytes. Public: for nonces, IDs. Private: for keys. False: OpenSSL's generator failed. */
 bool crypto_random(void *out, size_t len);

@@ -12,11 +12,12 @@ enum prf { PRF_HMAC_SHA1, PRF_HMAC_SHA2_256, PRF_HMAC_SHA2_384, PRF_HMAC_SHA2_51
 /* The output's length in bytes, which is also the preferred key size. */
 size_t prf_size(enum prf prf);
 
-/* out = prf(key, parts[0] | … | parts[n-1]); `out` has room for prf_size(). The key may be of any length, also 0. False: OpenSSL failed (no
- * memory); `out` is wiped then. */
+/* out = prf(key, parts[0] | … | parts[n-1]); `out` has room for prf_size(). The key may be of any length,
+ * also 0. False: OpenSSL failed (no memory); `out` is wiped then. */
 bool prf_compute(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out);
 
-/* out = the first `len` bytes of prf+(key, parts…), len at most 255 * prf_size(). False as above, or len out of range. */
+/* out = the first `len` bytes of prf+(key, parts…), len at most 255 * prf_size(). False as above, or len out
+ * of range. */
 bool prf_plus(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out, size_t len);
 
 /* A running prf, for MACs in several parts. NULL: no memory. */

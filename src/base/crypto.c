@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/crypto.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/rand.h>
+#include <stdatomic.h>
+
+static _Atomic(OSSL_LIB_CTX *) context;
+
+/* A context with the default provider and nothing else: no configuration file is read, so nothing of the
+ * host's (engines, PKCS#11 providers, which would lead back to us) is loaded. */
+static OSSL_LIB_CTX *context_new(void)
+{
+    OSSL_LIB_CTX *made = NULL;
+
+    ERR_set_mark(); /* the error queue is the host's */
+    made = OSSL_LIB_CTX_new();
+    if (made && !OSSL_PROVIDER_load(made, "default")) {
+        OSSL_LIB_CTX_free(made);
+        made = NULL;
+    }
+    ERR_pop_to_mark();
+    return made;
+}
+
+OSSL_LIB_CTX *crypto_context(void)
+{
+    OSSL_LIB_CTX *now = atomic_load_explicit(&context, memory_order_acquire);
+
+    if (!crypto_alive())
+        return NULL;
+    if (now)
+        return now;
+    /* No lock: a host's thread may come back to us from within. Whoever is second throws his own away. */
+    OSSL_LIB_CTX *made = context_new();
+    if (!made)
+        return NULL;
+    if (atomic_compare_exchange_strong(&context, &now, made))
+        return made;
+    OSSL_LIB_CTX_free(made);
+    return now;
+}
+
+bool crypto_alive(void)
+{
+    return OPENSSL_init_crypto(0, NULL) == 1;
+}
+
+typedef int generate(OSSL_LIB_CTX *, unsigned char *, size_t, unsigned);
+
+static bool random_bytes(generate *f, void *out, size_t len)
+{
+    OSSL_LIB_CTX *c = crypto_context();
+
+    if (!c)
+        return false;
+    ERR_set_mark();
+    bool ok = f(c, out, len, 0) == 1;
+    ERR_pop_to_mark();
+    return ok;
+}
+
+bool crypto_random(void *out, size_t len)
+{
+    return random_bytes(RAND_bytes_ex, out, len);
+}
+
+bool crypto_random_private(void *out, size_t len)
+{
+    return random_bytes(RAND_priv_bytes_ex, out, len);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* No descriptor is kept: a host may close or reuse any that it does not know. Each line opens, writes and
+ * closes; lines are few. The setting is an immutable structure behind one pointer, so that writing takes no
+ * lock, also in a forked child. */
+#include "base/log.h"
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum destination { TO_SYSLOG, TO_STDERR, TO_FILE, TO_NONE };
+
+enum { LINE_MAX_BYTES = 1000, PATH_BYTES = 512, FACILITY_DAEMON = 3 << 3 };
+
+typedef void sink_function(enum log_level level, const char *line, void *context);
+
+struct setting {
+    struct setting *older; /* kept for good: another thread may be reading it */
+    const char *identifier;
+    enum destination destination;
+    int level; /* the highest that is written */
+    char path[PATH_BYTES];
+    sink_function *sink;
+    void *context;
+};
+
+static struct setting first = {
+    .identifier = "ppk-pkcs11", .destination = TO_SYSLOG, .level = LOG_LEVEL_NOTICE};
+static _Atomic(struct setting *) current = &first;
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", "trace"};
+static const int priorities[] = {3, 4, 5, 6, 7, 7}; /* of RFC 5424, 6.2.1 */
+
+static bool parse_level(const char *s, int *level)
+{
+    for (int i = 0; i < (int)(sizeof level_names / sizeof *level_names); i++) {
+        if (strcmp(s, level_names[i]) == 0) {
+            *level = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_destination(const char *s, size_t len, struct setting *to)
+{
+    static const struct {
+        const char *name;
+        enum destination destination;
+    } names[] = {{"syslog", TO_SYSLOG}, {"stderr", TO_STDERR}, {"none", TO_NONE}};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i].name) == len && memcmp(s, names[i].name, len) == 0) {
+            to->destination = names[i].destination;
+            return true;
+        }
+    }
+    if (len <= 5 || len - 5 >= sizeof to->path || memcmp(s, "file=", 5) != 0)
+        return false;
+    memcpy(to->path, s + 5, len - 5);
+    to->path[len - 5] = '\0';
+    to->destination = TO_FILE;
+    return true;
+}
+
+/* [DEST:]LEVEL; a bare "none" is understood, too. */
+static bool parse(const char *s, struct setting *to)
+{
+    const char *colon = strrchr(s, ':');
+
+    to->destination = TO_SYSLOG;
+    if (strcmp(s, "none") == 0) {
+        to->destination = TO_NONE;
+        return true;
+    }
+    return parse_level(colon ? colon + 1 : s, &to->level) &&
+           (!colon || parse_destination(s, (size_t)(colon - s), to));
+}
+
+static bool same(const struct setting *a, const struct setting *b)
+{
+    return strcmp(a->identifier, b->identifier) == 0 && a->destination == b->destination &&
+           a->level == b->level && strcmp(a->path, b->path) == 0 && a->sink == b->sink &&
+           a->context == b->context;
+}
+
+/* Makes it the current setting; one that was there before is used again, so that opening often costs nothing.
+ */
+static void publish(const struct setting *wanted)
+{
+    struct setting *head = atomic_load(&current);
+    struct setting *made = NULL;
+
+    if (same(head, wanted))
+        return;
+    made = malloc(sizeof *made);
+    if (!made)
+        return;
+    *made = *wanted;
+    made->older = head;
+    while (!atomic_compare_exchange_weak(&current, &head, made))
+        made->older = head;
+}
+
+void log_open(const char *identifier, const char *fallback)
+{
+    struct setting wanted = *atomic_load(&current);
+    const char *env = secure_getenv("PPK_LOG");
+    bool bad = false;
+
+    memset(wanted.path, 0, sizeof wanted.path);
+    wanted.identifier = identifier;
+    wanted.level = LOG_LEVEL_NOTICE;
+    if (env && *env && parse(env, &wanted)) {
+        publish(&wanted);
+        return;
+    }
+    bad = env && *env;
+    memset(wanted.path, 0, sizeof wanted.path);
+    if (!parse(fallback ? fallback : "syslog:notice", &wanted)) {
+        wanted.destination = TO_SYSLOG;
+        wanted.level = LOG_LEVEL_NOTICE;
+    }
+    publish(&wanted);
+    if (bad)
+        log_write(LOG_LEVEL_WARNING, "PPK_LOG: not of the form [DEST:]LEVEL: %s", env);
+}
+
+void log_divert(void (*sink)(enum log_level level, const char *line, void *context), void *context)
+{
+    struct setting wanted = *atomic_load(&current);
+
+    wanted.sink = sink;
+    wanted.context = sink ? context : NULL;
+    publish(&wanted);
+}
+
+static bool wanted_by(const struct setting *s, enum log_level level)
+{
+    return s->sink || (s->destination != TO_NONE && (int)level <= s->level);
+}
+
+bool log_wanted(enum log_level level)
+{
+    return wanted_by(atomic_load_explicit(&current, memory_order_acquire), level);
+}
+
+static void write_syslog(const struct setting *s, enum log_level level, const char *text)
+{
+    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    char line[LINE_MAX_BYTES + 64];
+    int n = snprintf(line, sizeof line, "<%d>%s[%ld]: %s", FACILITY_DAEMON | priorities[level], s->identifier,
+                     (long)getpid(), text);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return;
+    if (n > 0)
+        (void)sendto(fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1,
+                     MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address, sizeof address);
+    (void)close(fd);
+}
+
+static void write_descriptor(int fd, const struct setting *s, enum log_level level, const char *text)
+{
+    char line[LINE_MAX_BYTES + 128];
+    struct timespec now;
+    struct tm utc;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (!gmtime_r(&now.tv_sec, &utc))
+        return;
+    int n = snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s[%ld] %s: %s",
+                     utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                     now.tv_nsec / 1000000, s->identifier, (long)getpid(), level_names[level], text);
+    if (n <= 0)
+        return;
+    size_t len = (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
+    line[len++] = '\n';
+    if (write(fd, line, len) < 0) /* one write, so that lines of several processes stay whole */
+        return;
+}
+
+static void write_file(const struct setting *s, enum log_level level, const char *text)
+{
+    int fd =
+        open(s->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return;
+    write_descriptor(fd, s, level, text);
+    (void)close(fd);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    const struct setting *s = atomic_load_explicit(&current, memory_order_acquire);
+    int kept = errno;
+    char raw[2 * LINE_MAX_BYTES];
+    char text[LINE_MAX_BYTES + 1];
+    va_list args;
+
+    if (!wanted_by(s, level))
+        return;
+    va_start(args, format);
+    int n = vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
+    if (n >= 0) {
+        (void)text_printable(text, sizeof text, raw, (size_t)n < sizeof raw ? (size_t)n : sizeof raw - 1);
+        if (s->sink)
+            s->sink(level, text, s->context);
+        else if (s->destination == TO_SYSLOG)
+            write_syslog(s, level, text);
+        else if (s->destination == TO_STDERR)
+            write_descriptor(STDERR_FILENO, s, level, text);
+        else
+            write_file(s, level, text);
+    }
+    errno = kept;
+}
