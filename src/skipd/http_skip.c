@@ -26,12 +26,16 @@ static int http_status(enum service_status status)
     return 500;
 }
 
-static size_t put_text(char *at, const char *text)
+/* Writes a JSON text into memory that is large enough, without a terminator. */
+static char *put_text(char *at, const char *text)
 {
-    size_t len = strlen(text);
+    return mempcpy(at, text, strlen(text));
+}
 
-    memcpy(at, text, len);
-    return len;
+static char *put_hex(char *at, struct span bytes)
+{
+    hex_encode(at, bytes.data, bytes.len);
+    return at + 2 * bytes.len;
 }
 
 /* {"keyId":"…","key":"…"} */
@@ -39,8 +43,7 @@ static bool on_key(void *context, const struct service_answer *answer)
 {
     struct http_exchange *x = context;
     char id[2 * KEY_ID_MAX + 1] = "";
-    char *json = NULL;
-    size_t len = 0;
+    char *json = NULL, *end = NULL;
 
     if (answer->status != SERVICE_OK) {
         http_answer_error(x, http_status(answer->status), answer->reason);
@@ -53,13 +56,12 @@ static bool on_key(void *context, const struct service_answer *answer)
         http_answer_error(x, 503, "no memory for the answer");
         return false;
     }
-    len = put_text(json, "{\"keyId\":\"");
-    len += put_text(json + len, id);
-    len += put_text(json + len, "\",\"key\":\"");
-    hex_encode(json + len, answer->key.data, answer->key.len);
-    len += 2 * answer->key.len;
-    len += put_text(json + len, "\"}");
-    return http_answer_secret(x, json, len);
+    end = put_text(json, "{\"keyId\":\"");
+    end = put_hex(end, answer->id);
+    end = put_text(end, "\",\"key\":\"");
+    end = put_hex(end, answer->key);
+    end = put_text(end, "\"}");
+    return http_answer_secret(x, json, (size_t)(end - json));
 }
 
 /* The concrete remoteSystemID of the query. False: answered. */
@@ -122,8 +124,7 @@ static void handle_entropy(struct http_exchange *x, const char *query)
     uint32_t bits = ENTROPY_BITS;
     enum query_result r = query_number(query, "minentropy", &bits);
     uint8_t *bytes = NULL;
-    char *json = NULL;
-    size_t len = 0;
+    char *json = NULL, *end = NULL;
 
     http_note(x, "entropy", NULL, NULL);
     if (r == QUERY_MALFORMED || r == QUERY_TWICE || bits == 0) {
@@ -143,12 +144,11 @@ static void handle_entropy(struct http_exchange *x, const char *query)
         http_answer_error(x, 503, "no entropy now");
         return;
     }
-    len = put_text(json, "{\"randomStr\":\"");
-    hex_encode(json + len, bytes, bits / 8);
-    len += bits / 4;
-    len += (size_t)snprintf(json + len, 40, "\",\"minentropy\":%u}", bits);
+    end = put_text(json, "{\"randomStr\":\"");
+    end = put_hex(end, (struct span){bytes, bits / 8});
+    end += snprintf(end, 40, "\",\"minentropy\":%u}", bits);
     secmem_free(bytes);
-    http_answer_secret(x, json, len);
+    http_answer_secret(x, json, (size_t)(end - json));
 }
 
 struct remotes {

@@ -104,8 +104,7 @@ bool seal_close(const struct seal *s, const struct seal_label *label, struct spa
               value_key(s, label->id, key) && crypto_random(out, NONCE_LEN) &&
               EVP_CipherInit_ex2(cipher, aes, key, out, 1, NULL) == 1 && label_add(cipher, label) &&
               EVP_CipherUpdate(cipher, out + NONCE_LEN, &len, value.data, (int)value.len) == 1 &&
-              EVP_CipherFinal_ex(cipher, out + NONCE_LEN + len, &last) == 1 &&
-              (size_t)(len + last) == value.len &&
+              EVP_CipherFinal_ex(cipher, out + NONCE_LEN + len, &last) == 1 && len + last == (int)value.len &&
               EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, TAG_LEN, out + NONCE_LEN + value.len) == 1;
 
     EVP_CIPHER_CTX_free(cipher);
@@ -134,7 +133,7 @@ bool seal_open(const struct seal *s, const struct seal_label *label, struct span
          EVP_CipherInit_ex2(cipher, aes, key, sealed.data, 0, NULL) == 1 && label_add(cipher, label) &&
          EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
          EVP_CipherUpdate(cipher, out, &len, sealed.data + NONCE_LEN, (int)value_len) == 1 &&
-         EVP_CipherFinal_ex(cipher, out + len, &last) == 1 && (size_t)(len + last) == value_len;
+         EVP_CipherFinal_ex(cipher, out + len, &last) == 1 && len + last == (int)value_len;
     if (!ok)
         OPENSSL_cleanse(out, value_len);
     EVP_CIPHER_CTX_free(cipher);

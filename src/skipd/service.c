@@ -431,7 +431,7 @@ struct service *service_new(struct event_base *base, const struct skipd_conf *co
 {
     struct service *s = calloc(1, sizeof *s);
 
-    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof *s->links)) == NULL) {
+    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof(struct link *))) == NULL) {
         free(s);
         fault_set(fault, "no memory");
         return NULL;

@@ -21,6 +21,10 @@ static const char SCHEMA[] =
     "CREATE INDEX key_expires ON key (expires);"
     "PRAGMA user_version = 1;";
 
+#define EXPIRE_TEXT                                                                                          \
+    "DELETE FROM key WHERE id IN (SELECT id FROM key WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"         \
+    " RETURNING value IS NOT NULL"
+
 enum statement {
     BEGIN,
     COMMIT,
@@ -40,13 +44,10 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [LOOK] = "SELECT value, initiator, responder, expires FROM key WHERE id = ?1",
-    [PUT] = "INSERT INTO key (id, initiator, responder, value, expires, wall, ttl) VALUES (?1, ?2, ?3, ?4, "
-            "?5, ?6, ?7)",
+    [PUT] = "INSERT INTO key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [TAKE] = "UPDATE key SET value = NULL WHERE id = ?1",
     [RESTORE] = "UPDATE key SET value = ?2 WHERE id = ?1 AND value IS NULL",
-    [EXPIRE] =
-        "DELETE FROM key WHERE id IN (SELECT id FROM key WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"
-        " RETURNING value IS NOT NULL",
+    [EXPIRE] = EXPIRE_TEXT,
     [FACT_READ] = "SELECT value FROM fact WHERE name = ?1",
     [FACT_WRITE] = "INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)",
 };

@@ -49,19 +49,19 @@ static void state_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, l
     free(state);
 }
 
-/* The state of a connection, made at the first need. NULL: no memory. */
+static void state_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
+{
+    (void)parent;
+    (void)ptr;
+    (void)argl;
+    (void)argp;
+    CRYPTO_set_ex_data(ad, index, calloc(1, sizeof(struct tls_state)));
+}
+
+/* The state of a connection. NULL: there was no memory for it. */
 static struct tls_state *state_of(const SSL *ssl)
 {
-    struct tls_state *state = SSL_get_ex_data(ssl, state_index);
-
-    if (state == NULL) {
-        state = calloc(1, sizeof *state);
-        if (state != NULL && SSL_set_ex_data((SSL *)(uintptr_t)ssl, state_index, state) != 1) {
-            free(state);
-            state = NULL;
-        }
-    }
-    return state;
+    return SSL_get_ex_data(ssl, state_index);
 }
 
 static const struct tls_settings *settings_of(const SSL *ssl)
@@ -299,7 +299,7 @@ const struct tls_party *tls_party_of(const SSL *ssl, const char *host)
     certificate = SSL_get0_peer_certificate(ssl);
     if (certificate != NULL)
         return SSL_get_verify_result(ssl) == X509_V_OK ? party_by_certificate(s, certificate, host) : NULL;
-    for (size_t i = 0; SSL_is_server((SSL *)(uintptr_t)ssl) && i < s->n_parties; i++)
+    for (size_t i = 0; SSL_is_server(ssl) && i < s->n_parties; i++)
         if (s->parties[i].identity->server_auth_only)
             return &s->parties[i];
     return NULL;
@@ -426,12 +426,12 @@ static bool certificates_load(SSL_CTX *ctx, const struct skipd_conf *c, struct f
     return true;
 }
 
-static SSL_CTX *context_new(const struct tls_settings *s, const SSL_METHOD *method, struct fault *fault)
+static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, struct fault *fault)
 {
     SSL_CTX *ctx = NULL;
 
     if (state_index < 0) {
-        state_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, state_free);
+        state_index = SSL_get_ex_new_index(0, NULL, state_new, NULL, state_free);
         settings_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     }
     ctx = state_index >= 0 && settings_index >= 0 ? SSL_CTX_new_ex(crypto_context(), NULL, method) : NULL;
@@ -449,8 +449,8 @@ static SSL_CTX *context_new(const struct tls_settings *s, const SSL_METHOD *meth
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_info_callback(ctx, info);
     SSL_CTX_set_dh_auto(ctx, 1);
-    if (SSL_CTX_set_ex_data(ctx, settings_index, (void *)(uintptr_t)s) != 1 ||
-        SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 || SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
+    if (SSL_CTX_set_ex_data(ctx, settings_index, s) != 1 || SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 ||
+        SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
         openssl_fault(fault, "TLS");
         goto bad;
     }
@@ -462,7 +462,7 @@ bad:
     return NULL;
 }
 
-SSL_CTX *tls_server_context(const struct tls_settings *s, struct fault *fault)
+SSL_CTX *tls_server_context(struct tls_settings *s, struct fault *fault)
 {
     SSL_CTX *ctx = context_new(s, TLS_server_method(), fault);
     bool anonymous = false;
@@ -491,7 +491,7 @@ static int refuse_certificate(X509_STORE_CTX *store, void *argument)
     return 0;
 }
 
-SSL_CTX *tls_client_context(const struct tls_settings *s, struct fault *fault)
+SSL_CTX *tls_client_context(struct tls_settings *s, struct fault *fault)
 {
     SSL_CTX *ctx = context_new(s, TLS_client_method(), fault);
     const struct identity *identity = s->parties[0].identity;

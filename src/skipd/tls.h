@@ -25,10 +25,10 @@ struct tls_settings {
 /* A context for accepting connections: SKIP's suites for TLS 1.2 and TLS 1.3, PSKs of all parties, and our
  * certificate; who has no PSK must show a certificate, unless a party is server_auth_only. NULL with the
  * reason in `fault`. */
-SSL_CTX *tls_server_context(const struct tls_settings *s, struct fault *fault);
+SSL_CTX *tls_server_context(struct tls_settings *s, struct fault *fault);
 
 /* A context for connecting to one party, by TLS 1.3: by its PSK if it has one, else by certificates. */
-SSL_CTX *tls_client_context(const struct tls_settings *s, struct fault *fault);
+SSL_CTX *tls_client_context(struct tls_settings *s, struct fault *fault);
 
 /* Who is at the other end, once the handshake is done; NULL: nobody that we know. Where certificates are used
  * and the party has no `certificate` names, `host` is what its certificate must be for (client side; NULL: no
