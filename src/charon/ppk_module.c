@@ -91,12 +91,22 @@ static bool label_equals(const CK_TOKEN_INFO *info, const char *label)
     return true;
 }
 
+/* Without the blanks that fill it up. */
+static int label_len(const CK_TOKEN_INFO *info)
+{
+    int len = (int)sizeof info->label;
+
+    while (len > 0 && (info->label[len - 1] == ' ' || info->label[len - 1] == '\0'))
+        len--;
+    return len;
+}
+
 /* The slot whose token has the configured label; without one, the only initialized token. */
 static CK_RV slot_find(struct ppk_module *module, char text[static PPK_TEXT_MAX])
 {
     const char *label = module->config.token;
     CK_SLOT_ID slots[SLOTS_MAX];
-    CK_ULONG count = SLOTS_MAX, found = 0;
+    CK_ULONG count = SLOTS_MAX, found = 0, seen = 0;
     size_t used;
     CK_RV rv = module->p11->C_GetSlotList(CK_TRUE, slots, &count);
 
@@ -110,8 +120,10 @@ static CK_RV slot_find(struct ppk_module *module, char text[static PPK_TEXT_MAX]
         memset(&info, 0, sizeof info);
         if (module->p11->C_GetTokenInfo(slots[i], &info) != CKR_OK || !(info.flags & CKF_TOKEN_INITIALIZED))
             continue;
+        seen++;
         if (used < PPK_TEXT_MAX)
-            used += (size_t)snprintf(text + used, PPK_TEXT_MAX - used, " '%.32s'", (const char *)info.label);
+            used += (size_t)snprintf(text + used, PPK_TEXT_MAX - used, " '%.*s'", label_len(&info),
+                                     (const char *)info.label);
         if (label ? label_equals(&info, label) : true) {
             module->slot = slots[i];
             found++;
@@ -119,6 +131,9 @@ static CK_RV slot_find(struct ppk_module *module, char text[static PPK_TEXT_MAX]
     }
     if (found == 1)
         return CKR_OK;
+    if (!seen)
+        snprintf(text, PPK_TEXT_MAX, "no token '%s' in the module, and no other one either",
+                 label ? label : "(any)");
     if (found > 1)
         snprintf(text, PPK_TEXT_MAX, "%lu tokens fit '%s': name one by plugins.ppk.token", found,
                  label ? label : "");

@@ -19,6 +19,8 @@ PLUGIN_DIR = pathlib.Path('/usr/lib/ipsec/plugins')
 CHARON = '/usr/sbin/charon-systemd'
 STOCK_PLUGINS = ('random nonce openssl aes sha1 sha2 hmac kdf xcbc curve25519 gmp pem pkcs1 pkcs8 x509 pubkey constraints '
                  'kernel-libipsec kernel-netlink socket-default vici updown')
+SWANCTL_FOLDERS = ('x509 x509ca x509ocsp x509aa x509ac x509crl pubkey private rsa ecdsa bliss pkcs8 pkcs12').split()
+SKIPPED = 77 # for ctest
 
 
 class Failure(Exception):
@@ -36,6 +38,10 @@ def run(*command, timeout=30, check=True, env=None, stdin=None):
 
 def isolate(plugin):
     """Runs this program again in a mount namespace where charon finds the plugin."""
+    missing = [name for name in (CHARON, '/usr/sbin/swanctl', '/dev/net/tun', plugin) if not os.path.exists(name)]
+    if os.geteuid() != 0 or missing:
+        print('skipped: needs root' if not missing else f'skipped: there is no {missing}')
+        sys.exit(SKIPPED)
     if os.environ.get('PPK_TESTBED') != '1':
         os.environ['PPK_TESTBED'] = '1'
         os.execvp('unshare', ['unshare', '--mount', '--propagation', 'private', sys.executable, *sys.argv])
@@ -74,7 +80,8 @@ class Bed:
     def start(self, command, env=None, log=None, prefix=()):
         """A process that ends with the bed."""
         out = open(log, 'ab') if log else subprocess.DEVNULL
-        process = subprocess.Popen([*prefix, *[str(c) for c in command]], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        # whatever becomes of us, the kernel ends it
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *prefix, *[str(c) for c in command]], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                    env=env)
         if log:
             out.close()
@@ -161,6 +168,7 @@ charon-systemd {{
   load_modular = no
   load = {'ppk ' if self.plugin is not None else ''}{STOCK_PLUGINS}
   install_virtual_ip = no
+  dos_protection = no
   retransmit_timeout = 1
   retransmit_tries = 2
   {self.settings}
@@ -213,6 +221,8 @@ swanctl {{
 
     def load(self, conf):
         """Loads a swanctl.conf."""
+        for folder in SWANCTL_FOLDERS:
+            (self.host.dir / folder).mkdir(exist_ok=True)
         file = self.host.dir / 'swanctl.conf'
         file.write_text(conf)
         file.chmod(0o600)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A PKCS#11 module in a process of its own, by p11-kit's remoting: what charon loads is only p11-kit's client."""
+import os
+
+from testbed import wait_for
+
+CLIENT = '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so'
+
+
+class Server:
+    """p11-kit server in front of a module, for the tokens of that URI."""
+
+    def __init__(self, host, module, uri, env):
+        self.host = host
+        self.socket = host.dir / 'p11-kit.socket'
+        self.command = ['p11-kit', 'server', '--foreground', '--name', self.socket, '--provider', module, uri]
+        self.server_env = {**os.environ, **env}
+        self.env = {'P11_KIT_SERVER_ADDRESS': f'unix:path={self.socket}'}
+
+    def start(self):
+        self.socket.unlink(missing_ok=True)
+        self.process = self.host.bed.start(self.command, env=self.server_env, log=self.host.dir / 'p11-kit.out',
+                                           prefix=self.host.inside())
+        wait_for(self.socket.exists, 5, 'p11-kit server listens: ' + (self.host.dir / 'p11-kit.out').read_text())
+        return self
+
+    def stop(self):
+        """Ends the server, and the children that it has made for its clients."""
+        with open(f'/proc/{self.process.pid}/task/{self.process.pid}/children', encoding='ascii') as children_of:
+            children = [int(pid) for pid in children_of.read().split()]
+        self.host.bed.stop(self.process)
+        for pid in children:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                pass
