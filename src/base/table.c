@@ -4,10 +4,10 @@
  * come from outside. */
 #include "base/table.h"
 
+#include "base/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 struct entry {
     const uint8_t *key;
@@ -20,53 +20,15 @@ struct table {
     struct entry *entries;
     size_t mask; /* number of entries, a power of two, less one */
     size_t count;
-    uint64_t key[2];
+    struct hash_key key;
 };
 
 enum { FIRST_SIZE = 8 };
 
-static uint64_t rotate(uint64_t x, unsigned n)
-{
-    return x << n | x >> (64 - n);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[2] = rotate(v[2], 32);
-}
-
 static uint32_t hash(const struct table *t, struct span s)
 {
-    uint64_t v[4] = {t->key[0] ^ 0x736f6d6570736575u, t->key[1] ^ 0x646f72616e646f6du,
-                     t->key[0] ^ 0x6c7967656e657261u, t->key[1] ^ 0x7465646279746573u};
-    uint64_t last = (uint64_t)s.len << 56;
-    size_t i = 0;
+    uint64_t h = hash_bytes(&t->key, s);
 
-    for (; i + 8 <= s.len; i += 8) {
-        uint64_t m;
-        memcpy(&m, s.data + i, 8);
-        v[3] ^= m;
-        sip_round(v);
-        v[0] ^= m;
-    }
-    for (unsigned shift = 0; i < s.len; i++, shift += 8)
-        last |= (uint64_t)s.data[i] << shift;
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int n = 0; n < 3; n++)
-        sip_round(v);
-    uint64_t h = v[0] ^ v[1] ^ v[2] ^ v[3];
     return (uint32_t)(h ^ h >> 32);
 }
 
@@ -82,12 +44,7 @@ struct table *table_new(void)
         return NULL;
     }
     t->mask = FIRST_SIZE - 1;
-    if (getrandom(t->key, sizeof t->key, GRND_NONBLOCK) != (ssize_t)sizeof t->key) {
-        struct timespec now; /* so early in a boot: better than a constant */
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        t->key[0] = (uint64_t)(uintptr_t)t ^ (uint64_t)now.tv_nsec << 20;
-        t->key[1] = (uint64_t)(uintptr_t)&now ^ (uint64_t)now.tv_sec << 32;
-    }
+    hash_key_make(&t->key);
     return t;
 }
 
