@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The life of dynamic PPKs: fetched from a key source, held until used up, expired or destroyed, then wiped. One store per
- * keyring. Thread-safe; no lock is held over the network; threads that ask for the same ID share one request. */
+/* The life of dynamic PPKs: fetched from a key source, held until used up, expired or destroyed, then wiped.
+ * One store per keyring. Thread-safe; no lock is held over the network; threads that ask for the same ID
+ * share one request. */
 #ifndef PPK_PPK_STORE_H
 #define PPK_PPK_STORE_H
 
@@ -12,25 +13,33 @@ enum ppk_result {
     PPK_REFUSED,     /* a key source refuses us */
     PPK_UNREACHABLE, /* at least one that could have it could not be asked, and none had it */
     PPK_NO_MEMORY,
-    PPK_DUPLICATE,   /* the key source gave an ID that is held already, with another key */
+    PPK_DUPLICATE, /* the key source gave an ID that is held already, with another key */
 };
 
-/* A held PPK. Reference counted; what is here is constant but for `used`. */
+/* A held PPK. Reference counted; what is here is constant but for `used`, and `expires_ms`, which comes
+ * closer at the first use. */
 struct ppk {
-    struct span id;           /* as CKA_ID shows it (ppk-id format); part of this allocation */
-    struct secret *value;     /* never NULL while a reference is held; wiped with the last one */
-    const struct peer *peer;  /* whose it is (for a fetch by ID without a peer: the one whose key source had it) */
-    uint64_t expires_ms;      /* clock_ms() time; UINT64_MAX: never */
-    bool by_id;               /* fetched by its ID (we are the responder), not with GET /key */
-    _Atomic bool used;        /* has been in a derivation or a MAC */
+    struct span id;       /* as CKA_ID shows it (ppk-id format); part of this allocation */
+    struct secret *value; /* never NULL while a reference is held; wiped with the last one */
+    const struct peer
+        *peer; /* whose it is (for a fetch by ID without a peer: the one whose key source had it) */
+    _Atomic uint64_t expires_ms;  /* clock_ms() time; UINT64_MAX: never */
     _Atomic unsigned long handle; /* the token's object handle, or 0: set by the `added` callback */
-    /* private */
+    bool by_id;                   /* fetched by its ID (we are the responder), not with GET /key */
+    _Atomic bool used;            /* has been in a derivation or a MAC */
+    /* private: small, since there may be a million */
+    uint8_t state : 4;    /* enum ppk_state */
+    uint8_t hex_text : 1; /* `id` is hex text, indexed by the bytes that it means */
+    uint8_t remote;       /* 0: fetched for the peer's configured remote system ID; else which other one */
     _Atomic unsigned refs;
-    bool gone;
+    struct ppk *chain;       /* of the index */
+    struct ppk *next, *prev; /* of the peer's list that it is on */
+    uint32_t hash;
+    uint32_t place; /* in the heap of expiries */
 };
 
-/* Tell the token what comes and goes. Called without locks held by the store, in the thread that caused it or in the pool's. `added` comes
- * before anybody else can find the PPK; `removed` after nobody can any more. */
+/* Tell the token what comes and goes. Called without locks held by the store, in the thread that caused it or
+ * in the pool's. `added` comes before anybody else can find the PPK; `removed` after nobody can any more. */
 struct ppk_events {
     void (*added)(void *context, struct ppk *ppk);
     void (*removed)(void *context, struct ppk *ppk);
@@ -39,35 +48,43 @@ struct ppk_events {
 
 struct ppk_store;
 
-/* `profiles[i]` is the running profile of configuration->profiles[i]; all arguments outlive the store. NULL: no memory. */
+/* `profiles[i]` is the running profile of configuration->profiles[i]; all arguments outlive the store. NULL:
+ * no memory. */
 struct ppk_store *ppk_store_new(const struct configuration *c, const struct keyring *k,
                                 struct skip_profile *const *profiles, const struct ppk_events *events);
 
-/* Ends the pool's thread (bounded: it interrupts what is under way), removes and wipes everything, frees. NULL is allowed. */
+/* Ends the pool's thread (at once if the profiles were interrupted before, by skip_profile_interrupt(); else
+ * bounded by the timeout of the request that it may have under way), removes and wipes everything, frees. No
+ * other call may be under way. Not for a forked child: there, the store is left as it is. NULL is allowed. */
 void ppk_store_free(struct ppk_store *s);
 
-/* The held PPK of this ID, in the raw bytes or the hex text, or NULL; no network. The caller gets a reference. */
+/* The held PPK of this ID, in the raw bytes or the hex text, or NULL; no network. The caller gets a
+ * reference. */
 struct ppk *ppk_store_held(struct ppk_store *s, struct span id);
 
-/* The same, and if it is not held: asks the key sources for it by its ID, those of `peer`, or, if NULL, of all dynamic peers of the keyring.
- * `remote`: the remote system ID to name instead of the configured one, or NULL. On PPK_OK the caller gets a reference. */
-enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct peer *peer, const char *remote,
-                               struct ppk **out, struct fault *fault);
+/* The same, and if it is not held: asks the key sources for it by its ID, those of `peer`, or, if NULL, of
+ * all dynamic peers of the keyring. `remote`: the remote system ID to name instead of the configured one, or
+ * NULL. On PPK_OK the caller gets a reference. */
+enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct peer *peer,
+                               const char *remote, struct ppk **out, struct fault *fault);
 
-/* The peer's PPK that is to be used next: the one that is held, shown and unused; else a new one (from the pool, or by GET /key). Threads that
- * ask for the same peer at once get the same PPK, by one request. */
-enum ppk_result ppk_store_next(struct ppk_store *s, const struct peer *peer, const char *remote, struct ppk **out,
-                               struct fault *fault);
+/* The peer's PPK that is to be used next: the one that is held, shown and unused; else a new one (from the
+ * pool, or by GET /key). Threads that ask for the same peer at once get the same PPK, by one request. */
+enum ppk_result ppk_store_next(struct ppk_store *s, const struct peer *peer, const char *remote,
+                               struct ppk **out, struct fault *fault);
 
 /* Always another one, of `size` bits (0: the profile's), for C_GenerateKey. */
-enum ppk_result ppk_store_take(struct ppk_store *s, const struct peer *peer, const char *remote, uint32_t size,
-                               struct ppk **out, struct fault *fault);
+enum ppk_result ppk_store_take(struct ppk_store *s, const struct peer *peer, const char *remote,
+                               uint32_t size, struct ppk **out, struct fault *fault);
 
-/* All held PPKs of a peer (NULL: of the keyring): calls `visit` with a borrowed reference under no lock of the store;
- * unused PPKs from GET /key first. Stops if it returns false. */
-void ppk_store_each(struct ppk_store *s, const struct peer *peer, bool (*visit)(void *context, struct ppk *ppk), void *context);
+/* All held PPKs of a peer (NULL: of the keyring): calls `visit` with a borrowed reference under no lock of
+ * the store; unused PPKs from GET /key first. Stops if it returns false. False: no memory for the list,
+ * nothing was visited. */
+bool ppk_store_each(struct ppk_store *s, const struct peer *peer,
+                    bool (*visit)(void *context, struct ppk *ppk), void *context);
 
-/* Marks a PPK as used: from now on it is not `next` any more, and goes after PPK_USED_GRACE_S at the latest. */
+/* Marks a PPK as used: from now on it is not `next` any more, and goes after PPK_USED_GRACE_S at the latest.
+ */
 #define PPK_USED_GRACE_S 300
 void ppk_store_use(struct ppk_store *s, struct ppk *ppk);
 
@@ -81,9 +98,9 @@ void ppk_ref(struct ppk *ppk);
 void ppk_release(struct ppk *ppk); /* NULL is allowed */
 
 struct ppk_store_counts {
-    uint64_t held, unused, pooled;                        /* now */
+    uint64_t held, unused, pooled;                             /* now */
     uint64_t fetched, fetched_by_id, used, expired, destroyed; /* since the start */
-    uint64_t failures, failures_required;                 /* PPK Retrieve Failure, and those of required peers */
+    uint64_t failures, failures_required; /* PPK Retrieve Failure, and those of required peers */
 };
 void ppk_store_counts(struct ppk_store *s, struct ppk_store_counts *out);
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ppk/index.h"
+
+#include "ppk/id.h"
+
+#include <stdlib.h>
+
+/* A chain is at most this long on average. */
+enum { FIRST_BUCKETS = 2, LOAD = 2 };
+
+bool index_init(struct ppk_index *x)
+{
+    hash_key_make(&x->key);
+    for (size_t i = 0; i < INDEX_SHARDS; i++)
+        if (pthread_rwlock_init(&x->shards[i].lock, NULL)) {
+            while (i)
+                pthread_rwlock_destroy(&x->shards[--i].lock);
+            return false;
+        }
+    return true;
+}
+
+void index_destroy(struct ppk_index *x)
+{
+    for (size_t i = 0; i < INDEX_SHARDS; i++) {
+        free(x->shards[i].buckets);
+        pthread_rwlock_destroy(&x->shards[i].lock);
+    }
+}
+
+static uint32_t index_hash(const struct ppk_index *x, struct span key)
+{
+    return (uint32_t)hash_bytes(&x->key, key);
+}
+
+/* The top bits choose the shard, the low ones the bucket. */
+static size_t shard_of(uint32_t hash)
+{
+    return hash >> 26;
+}
+
+static struct ppk *shard_find(const struct index_shard *shard, uint32_t hash, struct span key)
+{
+    struct ppk *p = shard->buckets ? shard->buckets[hash & shard->mask] : NULL;
+
+    while (p && !(p->hash == hash && id_matches(p->id, p->hex_text, key)))
+        p = p->chain;
+    return p;
+}
+
+struct ppk *index_find(struct ppk_index *x, struct span key)
+{
+    uint32_t hash = index_hash(x, key);
+    struct index_shard *shard = &x->shards[shard_of(hash)];
+
+    pthread_rwlock_rdlock(&shard->lock);
+    struct ppk *p = shard_find(shard, hash, key);
+    if (p && p->state == PPK_SHOWN)
+        ppk_ref(p);
+    else
+        p = NULL;
+    pthread_rwlock_unlock(&shard->lock);
+    return p;
+}
+
+struct ppk *index_peek(const struct ppk_index *x, struct span key)
+{
+    uint32_t hash = index_hash(x, key);
+
+    return shard_find(&x->shards[shard_of(hash)], hash, key);
+}
+
+/* To `n` buckets. False: no memory, nothing changed. */
+static bool shard_resize(struct index_shard *shard, uint32_t n)
+{
+    struct ppk **buckets = calloc(n, sizeof(struct ppk *));
+
+    if (!buckets)
+        return false;
+    for (uint32_t i = 0; shard->buckets && i <= shard->mask; i++)
+        for (struct ppk *p = shard->buckets[i], *after; p; p = after) {
+            struct ppk **to = &buckets[p->hash & (n - 1)];
+            after = p->chain;
+            p->chain = *to;
+            *to = p;
+        }
+    free(shard->buckets);
+    shard->buckets = buckets;
+    shard->mask = n - 1;
+    return true;
+}
+
+bool index_add(struct ppk_index *x, struct ppk *ppk)
+{
+    struct id_keys keys;
+    bool added = true;
+
+    id_keys_make(ppk->id, &keys);
+    ppk->hash = index_hash(x, ppk->hex_text ? keys.key[0] : ppk->id);
+    struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
+    pthread_rwlock_wrlock(&shard->lock);
+    if (!shard->buckets)
+        added = shard_resize(shard, FIRST_BUCKETS);
+    else if (shard->count / LOAD > shard->mask && shard->mask < UINT32_MAX / 4)
+        (void)shard_resize(shard, 2 * (shard->mask + 1)); /* if there is no memory, chains get longer */
+    if (added) {
+        struct ppk **bucket = &shard->buckets[ppk->hash & shard->mask];
+        ppk->chain = *bucket;
+        *bucket = ppk;
+        shard->count++;
+    }
+    pthread_rwlock_unlock(&shard->lock);
+    return added;
+}
+
+static void shard_remove(struct index_shard *shard, struct ppk *ppk)
+{
+    struct ppk **at = &shard->buckets[ppk->hash & shard->mask];
+
+    while (*at != ppk)
+        at = &(*at)->chain;
+    *at = ppk->chain;
+    ppk->chain = NULL;
+    shard->count--;
+    if (shard->mask >= 4 * FIRST_BUCKETS && shard->count * 4 / LOAD < shard->mask)
+        (void)shard_resize(shard, (shard->mask + 1) / 2);
+}
+
+void index_state(struct ppk_index *x, struct ppk *ppk, enum ppk_state state)
+{
+    struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
+
+    pthread_rwlock_wrlock(&shard->lock);
+    ppk->state = (unsigned)state & 0xfu;
+    if (state == PPK_GONE)
+        shard_remove(shard, ppk);
+    pthread_rwlock_unlock(&shard->lock);
+}

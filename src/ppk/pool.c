@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The pools of unused PPKs ("prefetch N"): once a peer has been asked for, a thread keeps N ready, so that a
+ * set-up waits for no network, and N of them survive the key source's outage. The thread is started at the
+ * first need and serves all peers of the store. */
+#include "ppk/store_private.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+
+#include <signal.h>
+
+/* How long a key source that failed is left alone: at first, and at most; doubled in between. */
+enum { PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 60000, STACK_BYTES = 512 * 1024, IDLE_MS = 3600000 };
+
+static const struct peer *peer_of(const struct ppk_store *s, const struct peer_ppks *peer)
+{
+    return &s->keyring->peers[peer - s->peers];
+}
+
+static void want(struct profile_state *state, struct peer_ppks *peer)
+{
+    peer->wanting = true;
+    peer->next_wanting = NULL;
+    *(state->wanting_last ? &state->wanting_last->next_wanting : &state->wanting_first) = peer;
+    state->wanting_last = peer;
+}
+
+static struct peer_ppks *wanting_pop(struct profile_state *state)
+{
+    struct peer_ppks *peer = state->wanting_first;
+
+    state->wanting_first = peer->next_wanting;
+    if (!state->wanting_first)
+        state->wanting_last = NULL;
+    peer->wanting = false;
+    return peer;
+}
+
+void pool_check_inlock(struct ppk_store *s, struct peer_ppks *peer)
+{
+    const struct peer *conf = peer_of(s, peer);
+
+    /* Half empty is the mark, so that one use does not mean one request right away. */
+    if (!peer->awake || peer->wanting || s->stopping || peer->pool.n > conf->dynamic->prefetch / 2)
+        return;
+    want(&s->states[store_profile(s, conf)], peer);
+    pthread_cond_signal(&s->pool_work);
+}
+
+/* The profile whose turn it is, or NULL; then `until` is when to look again. */
+static struct profile_state *next_profile(struct ppk_store *s, size_t *turn, uint64_t now, uint64_t *until)
+{
+    size_t n = s->configuration->n_profiles;
+
+    *until = now + IDLE_MS;
+    uint64_t expiry = atomic_load(&s->next_expiry_ms);
+    if (expiry < *until)
+        *until = expiry;
+    for (size_t i = 0; i < n; i++) {
+        struct profile_state *state = &s->states[(*turn + i) % n];
+        if (!state->wanting_first)
+            continue;
+        if (state->pause_until_ms <= now) {
+            *turn = (*turn + i + 1) % n;
+            return state;
+        }
+        if (state->pause_until_ms < *until)
+            *until = state->pause_until_ms;
+    }
+    return NULL;
+}
+
+static void pause_after_failure(struct profile_state *state, const struct peer *peer,
+                                const struct fault *fault)
+{
+    uint32_t jitter = 0;
+
+    if (!state->pause_ms)
+        log_write(LOG_LEVEL_WARNING, "peer %s: cannot fetch PPKs ahead: %s", peer->name, fault->text);
+    state->pause_ms = !state->pause_ms                     ? PAUSE_MIN_MS
+                      : state->pause_ms > PAUSE_MAX_MS / 2 ? PAUSE_MAX_MS
+                                                           : state->pause_ms * 2;
+    /* Many gateways lose a key source at once; they need not all come back at once. */
+    (void)crypto_random(&jitter, sizeof jitter);
+    state->pause_until_ms = clock_ms() + state->pause_ms * UINT64_C(3) / 4 + jitter % (state->pause_ms / 2);
+}
+
+/* Fetches one PPK for the peer's pool; the lock is released meanwhile. */
+static void fill_inlock(struct ppk_store *s, struct profile_state *state)
+{
+    struct peer_ppks *peer = wanting_pop(state);
+    const struct peer *conf = peer_of(s, peer);
+    size_t profile = store_profile(s, conf);
+    struct skip_key key = {0};
+    struct fault fault = {""};
+
+    peer->wanting = true; /* by this thread: nobody else is to queue it */
+    pthread_mutex_unlock(&s->lock);
+    struct arrival arrival = {
+        .peer = conf, .pooled = true, .deadline = clock_ms() + conf->dynamic->timeout_ms};
+    bool filled = skip_key_new(s->profiles[profile], conf->remote_system_id, 0, arrival.deadline, &key,
+                               &fault) == SKIP_OK &&
+                  store_admit(s, &arrival, &key, NULL, &fault) == PPK_OK;
+    skip_key_clear(&key);
+    pthread_mutex_lock(&s->lock);
+    peer->wanting = false;
+    if (!filled)
+        pause_after_failure(state, conf, &fault);
+    else if (state->pause_ms)
+        log_write(LOG_LEVEL_NOTICE, "peer %s: PPKs can be fetched ahead again", conf->name);
+    if (filled)
+        state->pause_ms = 0;
+    if (peer->pool.n < conf->dynamic->prefetch)
+        want(state, peer); /* behind the other peers */
+}
+
+static void *pool_main(void *context)
+{
+    struct ppk_store *s = context;
+    size_t turn = 0;
+
+    (void)pthread_setname_np(pthread_self(), "ppk-pool");
+    pthread_mutex_lock(&s->lock);
+    while (!s->stopping) {
+        uint64_t now = clock_ms(), until;
+        if (atomic_load(&s->next_expiry_ms) <= now) {
+            pthread_mutex_unlock(&s->lock);
+            store_expire(s, now);
+            pthread_mutex_lock(&s->lock);
+            continue;
+        }
+        struct profile_state *state = next_profile(s, &turn, now, &until);
+        if (state)
+            fill_inlock(s, state);
+        else
+            (void)store_wait_inlock(s, &s->pool_work, until);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* With all signals blocked: they are the host's. */
+static bool start(struct ppk_store *s)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+
+    if (pthread_attr_init(&attr))
+        return false;
+    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = !pthread_create(&s->pool_thread, &attr, pool_main, s);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return started;
+}
+
+void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer)
+{
+    const struct peer *conf = peer_of(s, peer);
+
+    if (!conf->dynamic->prefetch || s->stopping)
+        return;
+    if (!s->pool_runs)
+        s->pool_runs = start(s);
+    if (!s->pool_runs) {
+        log_write(LOG_LEVEL_WARNING, "peer %s: no thread to fetch PPKs ahead", conf->name);
+        return;
+    }
+    if (peer->awake)
+        return;
+    peer->awake = true;
+    pool_check_inlock(s, peer);
+}
+
+void pool_stop(struct ppk_store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->pool_work);
+    pthread_mutex_unlock(&s->lock);
+    if (s->pool_runs)
+        (void)pthread_join(s->pool_thread, NULL);
+    s->pool_runs = false;
+}

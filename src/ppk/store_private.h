@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The store as its own files see it. One mutex guards all but the lookups of held PPKs, which take only a
+ * shard's lock of the index. It is never held over the network, nor while the token is told of something.
+ * Functions named …_inlock are called with it. */
+#ifndef PPK_PPK_STORE_PRIVATE_H
+#define PPK_PPK_STORE_PRIVATE_H
+
+#include "base/table.h"
+#include "ppk/expire.h"
+#include "ppk/id.h"
+#include "ppk/index.h"
+#include "ppk/miss.h"
+
+enum {
+    ASKED_AT_ONCE_MAX =
+        128,           /* requests by ID that may be under way at one profile; more wait for their turn */
+    REMOTES_MAX = 254, /* other remote system IDs than the configured ones that are told apart */
+    REMOTE_UNLISTED = 255,
+};
+
+struct ppk_list {
+    struct ppk *first, *last;
+    size_t n;
+};
+
+/* The peer as the store knows it; same place in its array as in the keyring's. */
+struct peer_ppks {
+    struct ppk_list fresh; /* held, unused, from GET /key: the first is the next */
+    struct ppk_list rest;  /* held: used, or fetched by their ID */
+    struct ppk_list pool;  /* fetched ahead */
+    struct peer_ppks *next_wanting;
+    bool awake;   /* has been asked for, so its pool is kept filled */
+    bool wanting; /* is in its profile's queue of pools to be filled */
+};
+
+/* What the store knows of an sks profile; same place as in the configuration. */
+struct profile_state {
+    const struct peer *peer; /* the keyring's first that has it, or NULL */
+    uint32_t asked;          /* requests by ID that are under way */
+    struct miss_limit limit;
+    struct peer_ppks *wanting_first, *wanting_last;
+    uint64_t pause_until_ms; /* the pool leaves the key source alone after failures */
+    uint32_t pause_ms;
+};
+
+/* One question to a key source, by its sks profile and remote system ID (NULL: its only one). */
+struct scope {
+    size_t profile;
+    const char *remote;
+    const struct peer *peer; /* the first of the keyring's that has it */
+};
+
+struct ppk_store {
+    struct ppk_index index;
+    _Atomic uint64_t next_expiry_ms; /* UINT64_MAX: none; read without the lock */
+
+    const struct configuration *configuration;
+    const struct keyring *keyring;
+    struct skip_profile *const *profiles;
+    struct ppk_events events;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a hidden PPK is shown, a request by ID has ended */
+    struct peer_ppks *peers;
+    struct profile_state *states;
+    struct scope *scopes; /* distinct ones, in the order of the keyring's peers */
+    size_t n_scopes;
+    uint32_t timeout_max_ms; /* of their profiles */
+    struct expiry_heap heap;
+    size_t taken_in; /* PPKs in the index */
+    struct table *flights;
+    struct misses misses;
+    char *remotes[REMOTES_MAX];
+    size_t n_remotes;
+    struct ppk_store_counts counts;
+
+    pthread_t pool_thread;
+    pthread_cond_t pool_work;
+    bool pool_runs, stopping;
+};
+
+struct peer_ppks *store_peer(struct ppk_store *s, const struct peer *peer);
+size_t store_profile(const struct ppk_store *s, const struct peer *peer);
+
+/* Waits for `cond` with the store's lock. False: the deadline (clock_ms()) has passed. */
+bool store_wait_inlock(struct ppk_store *s, pthread_cond_t *cond, uint64_t deadline);
+
+/* Which "other remote system" this is, for `remote` of struct ppk: 0 if it is the configured one. */
+uint8_t store_remote_inlock(struct ppk_store *s, const struct peer *peer, const char *remote);
+
+/* How a PPK comes in. */
+struct arrival {
+    const struct peer *peer;
+    uint8_t remote;
+    bool by_id, pooled;
+    uint64_t deadline;
+};
+
+/* Makes a PPK of a key that has come, whose value it takes over, and shows it (or puts it into the pool). On
+ * PPK_OK with `out` the caller gets a reference. */
+enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct skip_key *key,
+                            struct ppk **out, struct fault *fault);
+
+/* Shows a PPK that is not: tells the token with the lock released, then links it where it can be found. It is
+ * hidden meanwhile. The caller has a reference of his own, since once it can be found, others may destroy it.
+ */
+void store_show_inlock(struct ppk_store *s, struct ppk *ppk);
+
+/* Takes out of a peer's pool the PPK that has been there longest, hidden; NULL: none. */
+struct ppk *store_unpool_inlock(struct ppk_store *s, struct peer_ppks *peer);
+
+/* The shown PPK of any of these keys, with a reference; one that is in the pool is shown. Waits for one that
+ * is just about to be. */
+struct ppk *store_find_inlock(struct ppk_store *s, const struct id_keys *keys, uint64_t deadline);
+
+/* Takes expired PPKs out. */
+void store_expire(struct ppk_store *s, uint64_t now);
+
+/* Takes everything out, at the store's end. */
+void store_empty(struct ppk_store *s);
+
+/* The peer has been asked for: from now on, fills its pool, in a thread that is started if need be. */
+void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer);
+
+/* The peer's pool may have become too small. */
+void pool_check_inlock(struct ppk_store *s, struct peer_ppks *peer);
+
+/* Ends the thread. */
+void pool_stop(struct ppk_store *s);
+
+#endif
