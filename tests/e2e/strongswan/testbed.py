@@ -38,7 +38,7 @@ def run(*command, timeout=30, check=True, env=None, stdin=None):
 
 def isolate(plugin):
     """Runs this program again in a mount namespace where charon finds the plugin."""
-    missing = [name for name in (CHARON, '/usr/sbin/swanctl', '/dev/net/tun', plugin) if not os.path.exists(name)]
+    missing = [name for name in filter(None, (CHARON, '/usr/sbin/swanctl', '/dev/net/tun', plugin)) if not os.path.exists(name)]
     if os.geteuid() != 0 or missing:
         print('skipped: needs root' if not missing else f'skipped: there is no {missing}')
         sys.exit(SKIPPED)
