@@ -34,7 +34,7 @@ static const char common_text[] =
     "are skipped, so that a router's session can be pasted.\n"
     ".Pp\n"
     "All mistakes are reported at once, each as\n"
-    ".Dq Ar file : Ns Ar line : Ns Ar what is wrong .\n"
+    ".Dq Ar file Ns \\&: Ns Ar line Ns \\&: Ar what is wrong .\n"
     "A file that its group or others can write, or that holds a secret in clear and that others can read, or "
     "that\n"
     "belongs to neither root nor the user who reads it, is refused.\n"

@@ -8,9 +8,7 @@
 
 #define CREDENTIAL "ppk-master-key"
 
-/* The master key that is at hand: the file of the configuration, or systemd's credential. NULL and "" in
- * `fault`: none is. */
-static struct secret *master_key_find(const struct configuration *c, struct fault *fault)
+struct secret *configuration_master_key(const struct configuration *c, struct fault *fault)
 {
     const char *directory = secure_getenv("CREDENTIALS_DIRECTORY");
     struct secret *key = NULL;
@@ -33,7 +31,7 @@ static struct secret *master_key_find(const struct configuration *c, struct faul
 static void master_key_apply(struct configuration *c, struct config_errors *errors)
 {
     struct fault fault = {""};
-    struct secret *key = master_key_find(c, &fault);
+    struct secret *key = configuration_master_key(c, &fault);
     unsigned line = 0;
 
     if (key == NULL && fault.text[0] != '\0')

@@ -137,6 +137,16 @@ void configuration_free(struct configuration *c);
  * to be called by two threads at once; readers may run meanwhile. */
 bool configuration_unlock(struct configuration *c, const void *master_key, size_t len, struct fault *fault);
 
+/* The master key that is at hand: from `master-key file`, or else the systemd credential "ppk-master-key".
+ * The caller frees it. NULL: it cannot be read (the reason is in `fault`), or there is none (`fault` is left
+ * as it is). */
+struct secret *configuration_master_key(const struct configuration *c, struct fault *fault);
+
+/* Opens a Type 6 secret of the configuration with `t`, if it has any: what `t` then seals has the same salt.
+ * False with the reason in `fault`: it is under another master key. */
+struct type6;
+bool configuration_type6_join(const struct configuration *c, struct type6 *t, struct fault *fault);
+
 /* The keyring of this name, or NULL. */
 struct keyring *configuration_keyring(const struct configuration *c, const char *name, size_t len);
 struct sks_profile *configuration_profile(const struct configuration *c, const char *name, size_t len);

@@ -113,7 +113,7 @@ static const struct config_language language = {
              "keyring dynamic\n peer peer1\n  ppk dynamic qkd required\n  address 10.0.0.1 255.0.0.0\n"
              "sks profile qkd type remote\n kme server ipv4 192.0.2.34 port 10001\n"
              " tls trustpoint qkd-ca.pem\n.Ed\n"
-             ".Sh SEE ALSO\n.Xr pkcs11.conf 5 ,\n.Xr ppkctl 1\n.Rs\n.%R RFC 8784\n"
+             ".Sh SEE ALSO\n.Xr ppkctl 1 ,\n.Xr pkcs11.conf 5\n.Rs\n.%R RFC 8784\n"
              ".%T Mixing Preshared Keys in the Internet Key Exchange Protocol Version 2 (IKEv2) for "
              "Post-quantum Security\n.Re\n",
     .levels = levels,

@@ -5,32 +5,65 @@
 
 #include <stdlib.h>
 
-/* Collects the sealed secrets at `out`, or only counts them. */
-static size_t sealed_collect(struct configuration *c, struct config_secret **out)
+/* Calls `visit` for each secret that has a Type 6 text, until it returns false. */
+static void sealed_each(const struct configuration *c, bool (*visit)(void *context, struct config_secret *s),
+                        void *context)
 {
-    size_t n = 0;
-
-#define COLLECT(secret)                                                                                      \
-    do {                                                                                                     \
-        if ((secret)->sealed != NULL && (secret)->value == NULL) {                                           \
-            if (out != NULL)                                                                                 \
-                out[n] = (secret);                                                                           \
-            n++;                                                                                             \
-        }                                                                                                    \
-    } while (0)
-    for (size_t i = 0; i < c->n_profiles; i++)
-        COLLECT(&c->profiles[i].psk);
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        if (c->profiles[i].psk.sealed != NULL && !visit(context, &c->profiles[i].psk))
+            return;
+    }
     for (size_t i = 0; i < c->n_keyrings; i++) {
         for (size_t j = 0; j < c->keyrings[i].n_peers; j++) {
             struct peer *p = &c->keyrings[i].peers[j];
 
-            COLLECT(&p->psk);
-            for (size_t m = 0; m < p->n_manual; m++)
-                COLLECT(&p->manual[m].key);
+            if (p->psk.sealed != NULL && !visit(context, &p->psk))
+                return;
+            for (size_t m = 0; m < p->n_manual; m++) {
+                if (p->manual[m].key.sealed != NULL && !visit(context, &p->manual[m].key))
+                    return;
+            }
         }
     }
-#undef COLLECT
-    return n;
+}
+
+/* The secrets that are still sealed. */
+struct collection {
+    struct config_secret **list; /* NULL: they are only counted */
+    size_t n;
+};
+
+static bool collect(void *context, struct config_secret *s)
+{
+    struct collection *sealed = context;
+
+    if (s->value != NULL)
+        return true;
+    if (sealed->list != NULL)
+        sealed->list[sealed->n] = s;
+    sealed->n++;
+    return true;
+}
+
+static bool take_first(void *context, struct config_secret *s)
+{
+    *(struct config_secret **)context = s;
+    return false;
+}
+
+bool configuration_type6_join(const struct configuration *c, struct type6 *t, struct fault *fault)
+{
+    struct config_secret *first = NULL;
+    struct secret *value;
+
+    sealed_each(c, take_first, &first);
+    if (first == NULL)
+        return true;
+    value = type6_open(t, first->sealed, fault);
+    if (value == NULL)
+        fault_prefix(fault, "%s:%u", c->path, first->line);
+    secret_free(value);
+    return value != NULL;
 }
 
 static struct type6 *type6_from(const struct secret *master_key, struct fault *fault)
@@ -50,38 +83,42 @@ static struct type6 *type6_from(const struct secret *master_key, struct fault *f
 bool configuration_open(struct configuration *c, const struct secret *master_key, unsigned *line,
                         struct fault *fault)
 {
-    size_t n = sealed_collect(c, NULL), opened = 0;
-    struct config_secret **sealed = calloc(n + 1, sizeof *sealed);
-    struct secret **values = calloc(n + 1, sizeof(struct secret *));
+    struct collection sealed = {0};
+    struct secret **values = NULL;
     struct type6 *t = NULL;
+    size_t n, opened = 0;
+    bool good = false;
 
     *line = 0;
-    if (sealed == NULL || values == NULL) {
+    sealed_each(c, collect, &sealed);
+    n = sealed.n;
+    sealed = (struct collection){.list = calloc(n + 1, sizeof(struct config_secret *))};
+    values = calloc(n + 1, sizeof(struct secret *));
+    if (sealed.list == NULL || values == NULL) {
         fault_set(fault, "no memory left");
         goto out;
     }
+    sealed_each(c, collect, &sealed);
     t = type6_from(master_key, fault);
     if (t == NULL)
         goto out;
-    (void)sealed_collect(c, sealed);
-    while (opened < n && (values[opened] = type6_open(t, sealed[opened]->sealed, fault)) != NULL)
+    while (opened < n && (values[opened] = type6_open(t, sealed.list[opened]->sealed, fault)) != NULL)
         opened++;
-    if (opened < n) {
-        *line = sealed[opened]->line;
-        goto out;
+    good = opened == n;
+    if (!good)
+        *line = sealed.list[opened]->line;
+    for (size_t i = 0; i < opened; i++) {
+        if (good)
+            atomic_store(&sealed.list[i]->value, values[i]);
+        else
+            secret_free(values[i]);
     }
-    for (size_t i = 0; i < n; i++) {
-        atomic_store(&sealed[i]->value, values[i]);
-        values[i] = NULL;
-    }
-    c->sealed = false;
+    c->sealed = c->sealed && !good;
 out:
-    for (size_t i = 0; values != NULL && i < opened; i++)
-        secret_free(values[i]);
     free(values);
-    free(sealed);
+    free(sealed.list);
     type6_free(t);
-    return opened == n && !c->sealed;
+    return good;
 }
 
 bool configuration_unlock(struct configuration *c, const void *master_key, size_t len, struct fault *fault)

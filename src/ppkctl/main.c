@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/log.h"
+#include "ppkctl/ppkctl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+struct subcommand {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *options;   /* letters, as in the table of options */
+    int least, most;       /* how many arguments it takes */
+    const char *help;      /* one line */
+    const char *manual;    /* mdoc text for ppkctl(1) */
+    int (*run)(const struct options *o, int argc, char **argv);
+};
+
+static const struct subcommand subcommands[] = {
+    {"check", "[FILE]", "c", 0, 1,
+     "check a configuration: all of its mistakes, each as FILE:LINE: what is wrong",
+     "Checks the configuration\n.Ar FILE ,\nby default the one that the token would read, and the files that "
+     "it "
+     "names.\n",
+     check_run},
+    {"show", "{running-config | keyring [NAME] | sks-profile [NAME] | ikev2-profile [NAME]}", "c", 1, 2,
+     "show the configuration, or a part of it, without its secrets",
+     "Shows the configuration, or the keyrings, sks profiles or IKEv2 profiles of it, or one of these, in "
+     "the\n"
+     "language of\n.Xr ppk.conf 5 .\nSecrets in clear are shown as\n.Li <removed> ,\nencrypted ones as they "
+     "stand.\n",
+     show_run},
+    {"encrypt", "", "cmx", 0, 0,
+     "encrypt secrets for a configuration (type 6): from the terminal, or the lines of stdin",
+     "Reads a secret from the terminal, without echo, or each line of standard input as one, and writes it "
+     "as a\n"
+     "text of type 6 for\n.Xr ppk.conf 5 ,\nencrypted under the master key of\n.Fl -master-key-file\nor else "
+     "of "
+     "the configuration.\n"
+     "Secrets that are encrypted together, or under the master key of a configuration that has such secrets\n"
+     "already, share a salt, so that all of them open fast.\n"
+     "With\n.Fl -hex\nthe input is in hexadecimal, and the bytes that it means are the secret.\n",
+     encrypt_run},
+    {"fetch", "PEER", "cdkishm", 1, 1,
+     "get a new PPK for a peer, or the one of an ID, through the token; never prints a key",
+     "Gets a new PPK for\n.Ar PEER ,\nor, with\n.Fl -id ,\nthe PPK of that ID, through the token, as an IKE "
+     "stack "
+     "does, and\nprints its ID and what else the token says about it, but never the key.\n"
+     "A new PPK is used up by that: no IKE stack gets it.\nWith\n.Fl -hmac\n"
+     "the HMAC-SHA-256 of a text under the PPK is printed, so that two ends can see that they have the same "
+     "one.\n",
+     fetch_run},
+    {"capabilities", "[PROFILE]", "c", 0, 1,
+     "ask the key sources of an sks profile, or of all, what they are able to do",
+     "Asks each server of the sks profile\n.Ar PROFILE ,\nor of all profiles, for its capabilities, and "
+     "shows "
+     "them.\n",
+     capabilities_run},
+    {"manual", "[ppk.conf | ppkctl]", "", 0, 1, "print the manual page ppk.conf(5), or ppkctl(1), in mdoc",
+     "Prints the manual page in mdoc, for\n.Xr man 1 .\n", manual_run},
+};
+#define SUBCOMMANDS (sizeof subcommands / sizeof subcommands[0])
+
+#define OPTION_HELP 256
+static const struct {
+    const char *name;
+    const char *argument; /* NULL: has none */
+    char letter;
+    const char *help;
+} option_table[] = {
+    {"config", "FILE", 'c', "the configuration; by default $PPK_CONF or " PPK_CONF_DEFAULT},
+    {"module", "FILE", 'd', "the token; by default the one that belongs to this ppkctl"},
+    {"keyring", "NAME", 'k', "the keyring of the peer, where several have it"},
+    {"id", "ID", 'i', "the ID of the PPK, in hexadecimal or as text"},
+    {"size", "BITS", 's', "the size of a new PPK, in bits"},
+    {"hmac", "TEXT", 'h', "print the HMAC-SHA-256 of TEXT under the PPK"},
+    {"master-key-file", "FILE", 'm', "the file with the master key of the secrets of type 6"},
+    {"hex", NULL, 'x', "secrets are given in hexadecimal"},
+};
+#define OPTIONS (sizeof option_table / sizeof option_table[0])
+
+void say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)fputs("ppkctl: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+}
+
+int put(struct text *t)
+{
+    int code = PPKCTL_OK;
+
+    if (t->failed) {
+        say("no memory left");
+        code = PPKCTL_FAILED;
+    } else if ((t->len > 0 && fwrite(t->s, 1, t->len, stdout) != t->len) || fflush(stdout) != 0) {
+        say("standard output: %s", strerrordesc_np(errno));
+        code = PPKCTL_FAILED;
+    }
+    text_free(t);
+    return code;
+}
+
+struct configuration *load(const char *path)
+{
+    struct text errors = {0};
+    struct configuration *c = configuration_load(path, &errors);
+
+    if (c == NULL)
+        (void)fputs(errors.s != NULL ? errors.s : "ppkctl: no memory left\n", stderr);
+    text_free(&errors);
+    return c;
+}
+
+/* ---- help ---- */
+
+static void subcommand_help(const struct subcommand *s)
+{
+    (void)printf("usage: ppkctl %s [options] %s\n\n%s\n\noptions:\n", s->name, s->arguments, s->help);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *argument = option_table[i].argument;
+        char left[40];
+
+        if (strchr(s->options, option_table[i].letter) == NULL)
+            continue;
+        (void)snprintf(left, sizeof left, "--%s%s%s", option_table[i].name, argument != NULL ? " " : "",
+                       argument != NULL ? argument : "");
+        (void)printf("  %-24s %s\n", left, option_table[i].help);
+    }
+    (void)printf("  %-24s %s\n", "--help", "show this text");
+}
+
+static void help(FILE *to)
+{
+    (void)fputs("usage: ppkctl SUBCOMMAND [options] [arguments]\n\nsubcommands:\n", to);
+    for (size_t i = 0; i < SUBCOMMANDS; i++)
+        (void)fprintf(to, "  %-14s %s\n", subcommands[i].name, subcommands[i].help);
+    (void)fputs("\n\"ppkctl SUBCOMMAND --help\" tells more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n",
+                to);
+}
+
+void ppkctl_manual(struct text *out)
+{
+    text_printf(out, ".\\\" SPDX-License-Identifier: BSD-2-Clause\n"
+                     ".\\\" Made from the table of the subcommands.\n"
+                     ".Dd November 23, 2026\n.Dt PPKCTL 1\n.Os\n.Sh NAME\n.Nm ppkctl\n"
+                     ".Nd look after the PKCS#11 token for postquantum preshared keys\n.Sh SYNOPSIS\n");
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        text_printf(out, ".Nm\n.Cm %s\n.Op Ar options\n", subcommands[i].name);
+        if (subcommands[i].arguments[0] != '\0')
+            text_printf(out, ".Ar %s\n", subcommands[i].arguments);
+    }
+    text_printf(out, ".Sh DESCRIPTION\n.Bl -tag -width Ds\n");
+    for (size_t i = 0; i < SUBCOMMANDS; i++)
+        text_printf(out, ".It Cm %s\n%s", subcommands[i].name, subcommands[i].manual);
+    text_printf(out, ".El\n.Pp\nThe options are, where they apply:\n.Bl -tag -width Ds\n");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *argument = option_table[i].argument;
+
+        text_printf(out, ".It Fl -%s%s%s\n%s.\n", option_table[i].name, argument != NULL ? " Ar " : "",
+                    argument != NULL ? argument : "", option_table[i].help);
+    }
+    text_printf(out, ".It Fl -help\nshow a short help.\n.El\n"
+                     ".Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev PPK_CONF\nthe configuration.\n"
+                     ".It Ev PPK_LOG\nwhere the log goes, as\n.Ar DEST : Ns Ar LEVEL ;\nby default\n"
+                     ".Li stderr:warning .\n.El\n"
+                     ".Sh EXIT STATUS\n0: done; 1: failed; 2: wrong usage.\n"
+                     ".Sh SEE ALSO\n.Xr ppk.conf 5\n");
+}
+
+/* ---- options ---- */
+
+static bool size_read(const char *text, uint32_t *size)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n < 8 || n > SECRET_MAX * 8 || n % 8 != 0)
+        return false;
+    *size = (uint32_t)n;
+    return true;
+}
+
+static bool option_take(struct options *o, int letter)
+{
+    const char **text = letter == 'c'   ? &o->config
+                        : letter == 'd' ? &o->module
+                        : letter == 'k' ? &o->keyring
+                        : letter == 'i' ? &o->id
+                        : letter == 'h' ? &o->hmac
+                        : letter == 'm' ? &o->master_key_file
+                                        : NULL;
+
+    if (text != NULL)
+        *text = optarg;
+    if (letter == 'c')
+        o->config_given = true;
+    if (letter == 'x')
+        o->hex = true;
+    if (letter == 's' && !size_read(optarg, &o->size)) {
+        say("--size: '%s' is not a number of bits, a multiple of 8 up to %d", optarg, SECRET_MAX * 8);
+        return false;
+    }
+    return true;
+}
+
+/* Reads the options behind the subcommand; false: wrong, and told. */
+static bool options_read(const struct subcommand *s, struct options *o, int argc, char **argv,
+                         bool *want_help)
+{
+    struct option known[OPTIONS + 2] = {{0}};
+    size_t n = 0;
+    int c;
+
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strchr(s->options, option_table[i].letter) != NULL)
+            known[n++] =
+                (struct option){.name = option_table[i].name,
+                                .has_arg = option_table[i].argument != NULL ? required_argument : no_argument,
+                                .val = option_table[i].letter};
+    }
+    known[n] = (struct option){.name = "help", .val = OPTION_HELP};
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":", known, NULL)) != -1) {
+        if (c == OPTION_HELP) {
+            *want_help = true;
+            return true;
+        }
+        if (c == ':' || c == '?') {
+            say("%s: %s %s (\"ppkctl %s --help\" lists the options)", s->name,
+                c == ':' ? "a value is missing for" : "unknown option", argv[optind - 1], s->name);
+            return false;
+        }
+        if (!option_take(o, c))
+            return false;
+    }
+    return true;
+}
+
+static const struct subcommand *subcommand_find(const char *name)
+{
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    }
+    return NULL;
+}
+
+/* The words behind "ppkctl". */
+static int subcommand_run(int argc, char **argv)
+{
+    const char *environment = secure_getenv("PPK_CONF");
+    struct options o = {.config =
+                            environment != NULL && environment[0] != '\0' ? environment : PPK_CONF_DEFAULT};
+    const struct subcommand *s = subcommand_find(argv[0]);
+    bool want_help = false;
+
+    if (s == NULL) {
+        say("unknown subcommand '%s' (\"ppkctl --help\" lists them)", argv[0]);
+        return PPKCTL_USAGE;
+    }
+    if (!options_read(s, &o, argc, argv, &want_help))
+        return PPKCTL_USAGE;
+    if (want_help) {
+        subcommand_help(s);
+        return PPKCTL_OK;
+    }
+    if (argc - optind < s->least || argc - optind > s->most) {
+        say("usage: ppkctl %s [options] %s", s->name, s->arguments);
+        return PPKCTL_USAGE;
+    }
+    return s->run(&o, argc - optind, argv + optind);
+}
+
+int main(int argc, char **argv)
+{
+    const struct rlimit no_core = {0, 0};
+
+    (void)setrlimit(RLIMIT_CORE, &no_core); /* secrets pass through */
+    log_open("ppkctl", "stderr:warning");
+    if (argc < 2) {
+        help(stderr);
+        return PPKCTL_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return PPKCTL_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)puts("ppkctl " PPK_VERSION);
+        return PPKCTL_OK;
+    }
+    return subcommand_run(argc - 1, argv + 1);
+}

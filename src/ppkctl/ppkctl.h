@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ppkctl: the operator's command. One file per subcommand, one table in main.c. */
+#ifndef PPK_PPKCTL_PPKCTL_H
+#define PPK_PPKCTL_PPKCTL_H
+
+#include "base/secret.h"
+#include "keyring/keyring.h"
+
+/* Exit codes. */
+enum { PPKCTL_OK = 0, PPKCTL_FAILED = 1, PPKCTL_USAGE = 2 };
+
+/* What the options say; a subcommand's entry in the table of main.c names those that it knows. */
+struct options {
+    const char *config; /* never NULL: --config, $PPK_CONF, or the default */
+    bool config_given;  /* by --config */
+    const char *module;
+    const char *keyring;
+    const char *id;
+    const char *hmac;
+    const char *master_key_file;
+    uint32_t size; /* bits, or 0 */
+    bool hex;
+};
+
+/* The subcommands: `argc` arguments at `argv`, without the subcommand and the options. Return an exit code.
+ */
+int check_run(const struct options *o, int argc, char **argv);
+int show_run(const struct options *o, int argc, char **argv);
+int encrypt_run(const struct options *o, int argc, char **argv);
+int fetch_run(const struct options *o, int argc, char **argv);
+int capabilities_run(const struct options *o, int argc, char **argv);
+int manual_run(const struct options *o, int argc, char **argv);
+
+/* Appends ppkctl(1) in mdoc, from the tables of main.c. */
+void ppkctl_manual(struct text *out);
+
+/* Loads a configuration; says on stderr what is wrong with it. NULL: nothing can be done. */
+struct configuration *load(const char *path);
+
+/* "ppkctl: …" on stderr. */
+__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+
+/* Writes a text to stdout and frees it. Returns an exit code. */
+int put(struct text *t);
+
+#endif
