@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "p11/gate.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define LANES        64   /* threads are spread over them */
+#define OPEN_WAIT_MS 1000 /* how long C_Initialize waits for another thread's C_Initialize or C_Finalize */
+
+enum state { OFF, STARTING, ON, STOPPING };
+
+struct lane {
+    alignas(64) _Atomic long inside;
+};
+
+static struct lane lanes[LANES];
+static _Atomic unsigned lane_next;
+static _Thread_local struct lane *lane_mine;
+
+static _Atomic enum state state;
+static _Atomic unsigned forks;      /* counted by the fork handler in the child, which does nothing else */
+static _Atomic unsigned generation; /* the `forks` that all else here belongs to */
+static _Atomic unsigned claimed;    /* the `forks` for which a thread of the child cleans up */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed; /* of `state`; on the monotonic clock */
+static pthread_t starter;      /* who is in C_Initialize, if STARTING */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static struct lane *lane(void)
+{
+    if (lane_mine == NULL)
+        lane_mine = &lanes[atomic_fetch_add_explicit(&lane_next, 1, memory_order_relaxed) % LANES];
+    return lane_mine;
+}
+
+CK_RV gate_enter(void)
+{
+    struct lane *l = lane();
+
+    if (atomic_load_explicit(&forks, memory_order_relaxed) !=
+        atomic_load_explicit(&generation, memory_order_relaxed))
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    atomic_fetch_add(&l->inside, 1);
+    /* C_Finalize sets the state first and counts then; both orders being total, it sees us or we see it. */
+    if (atomic_load(&state) == ON)
+        return CKR_OK;
+    atomic_fetch_sub(&l->inside, 1);
+    return CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+void gate_leave(void)
+{
+    atomic_fetch_sub(&lane()->inside, 1);
+}
+
+static void child_count(void)
+{
+    atomic_fetch_add(&forks, 1);
+}
+
+static void condition_init(void)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static void gate_once(void)
+{
+    condition_init();
+    pthread_atfork(NULL, NULL, child_count);
+}
+
+/* In a forked child: locks may be held, and calls counted, by threads that exist in the parent only. One
+ * thread of the child makes all new, others wait for it. */
+static bool gate_after_fork(void)
+{
+    unsigned now = atomic_load(&forks), was = atomic_load(&generation);
+
+    if (now == was)
+        return false;
+    if (!atomic_compare_exchange_strong(&claimed, &was, now)) {
+        while (atomic_load(&generation) != now)
+            sched_yield();
+        return false;
+    }
+    pthread_mutex_init(&lock, NULL);
+    condition_init();
+    for (unsigned i = 0; i < LANES; i++)
+        atomic_store(&lanes[i].inside, 0);
+    starter = pthread_self();
+    atomic_store(&state, STARTING);
+    atomic_store(&generation, now);
+    return true;
+}
+
+static struct timespec after_ms(unsigned ms)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+CK_RV gate_open(bool *forked)
+{
+    struct timespec deadline;
+    CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
+
+    pthread_once(&once, gate_once);
+    *forked = gate_after_fork();
+    if (*forked)
+        return CKR_OK;
+    deadline = after_ms(OPEN_WAIT_MS);
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        enum state s = atomic_load(&state);
+        if (s == OFF) {
+            starter = pthread_self();
+            atomic_store(&state, STARTING);
+            rv = CKR_OK;
+            break;
+        }
+        if (s == ON || (s == STARTING && pthread_equal(starter, pthread_self())))
+            break;
+        if (pthread_cond_timedwait(&changed, &lock, &deadline) == ETIMEDOUT)
+            break;
+    }
+    pthread_mutex_unlock(&lock);
+    return rv;
+}
+
+static void state_set(enum state s)
+{
+    pthread_mutex_lock(&lock);
+    atomic_store(&state, s);
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+void gate_opened(bool success)
+{
+    state_set(success ? ON : OFF);
+}
+
+static bool anybody_inside(void)
+{
+    long n = 0;
+
+    for (unsigned i = 0; i < LANES; i++)
+        n += atomic_load(&lanes[i].inside);
+    return n != 0;
+}
+
+CK_RV gate_close(uint64_t wait_ms, bool *empty)
+{
+    const uint64_t deadline = clock_ms() + wait_ms;
+    struct timespec pause = {0, 50000};
+    bool was_on;
+
+    if (atomic_load(&forks) != atomic_load(&generation))
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    pthread_once(&once, gate_once);
+    pthread_mutex_lock(&lock);
+    was_on = atomic_load(&state) == ON;
+    if (was_on) {
+        atomic_store(&state, STOPPING);
+        pthread_cond_broadcast(&changed);
+    }
+    pthread_mutex_unlock(&lock);
+    if (!was_on)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    /* Looking again and again, and not a signal from who leaves, keeps the way out of every call free of a
+     * lock. */
+    while (anybody_inside() && clock_left_ms(deadline) > 0) {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < 5000000)
+            pause.tv_nsec *= 2;
+    }
+    *empty = !anybody_inside();
+    return CKR_OK;
+}
+
+void gate_closed(void)
+{
+    state_set(OFF);
+}
+
+void gate_wait_closing(void)
+{
+    pthread_mutex_lock(&lock);
+    while (atomic_load(&state) == ON)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The gate between the application and the token: is the library initialized, in this process (and not only
+ * in the parent that forked it), and who is inside? C_Finalize closes it and waits until the last call has
+ * left. An entry costs two atomic additions on a cache line of the thread's own, and no system call. */
+#ifndef PPK_P11_GATE_H
+#define PPK_P11_GATE_H
+
+#include "p11/cryptoki.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Counts the calling thread in. CKR_OK, or CKR_CRYPTOKI_NOT_INITIALIZED (and then it is not counted). */
+CK_RV gate_enter(void);
+void gate_leave(void);
+
+/* C_Initialize: may this thread initialize? CKR_OK: it has to, and then calls gate_opened(). While another
+ * thread does it or finalizes, waits for that, at most a second; a second entry by the same thread (a library
+ * that we initialize has come back to us) is answered at once. Else CKR_CRYPTOKI_ALREADY_INITIALIZED or
+ * CKR_FUNCTION_FAILED. `*forked`: this is the first call in a forked child; what the parent had is to be
+ * forgotten. */
+CK_RV gate_open(bool *forked);
+void gate_opened(bool success);
+
+/* C_Finalize: closes the gate, wakes gate_wait_closing(), and waits at most `wait_ms` until everybody has
+ * left: then `*empty`. CKR_OK, and then the caller calls gate_closed(), or CKR_CRYPTOKI_NOT_INITIALIZED. */
+CK_RV gate_close(uint64_t wait_ms, bool *empty);
+void gate_closed(void);
+
+/* For a thread inside: returns when the gate is being closed. */
+void gate_wait_closing(void);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* General-purpose functions: beginning, end, and what the library is. */
+#include "p11/library.h"
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "p11/gate.h"
+#include "p11/session.h"
+#include "skip/skip.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RESERVED_MAX    4096 /* bytes of C_Initialize's pReserved string that are read */
+#define CLOSE_MARGIN_MS 3000 /* what C_Finalize waits for calls beyond the longest bound of a key source */
+
+static struct library *library;
+/* What the thread's present call works on: a call that outlives C_Finalize's patience must not find the next
+ * library instead. */
+static _Thread_local struct library *library_mine;
+
+void library_use(void)
+{
+    library_mine = library;
+}
+
+struct library *library_now(void)
+{
+    return library_mine;
+}
+
+struct slot *library_slot(CK_SLOT_ID id)
+{
+    return id < library_mine->n_slots ? &library_mine->slots[id] : NULL;
+}
+
+static void object_release(struct object *o)
+{
+    if (o->kind == OBJECT_KEY)
+        key_release(o->of);
+    else if (o->kind == OBJECT_PPK)
+        ppk_release(o->of);
+}
+
+/* The end of a word of pReserved: blanks, semicolons and commas separate, quotes keep together. */
+static const char *word_end(const char *s)
+{
+    char quote = '\0';
+
+    for (; *s != '\0'; s++) {
+        if (quote != '\0') {
+            if (*s == quote)
+                quote = '\0';
+        } else if (*s == '"' || *s == '\'') {
+            quote = *s;
+        } else if (strchr(" \t\n;,", *s) != NULL) {
+            break;
+        }
+    }
+    return s;
+}
+
+static char *unquoted(const char *s, size_t len)
+{
+    if (len >= 2 && (*s == '"' || *s == '\'') && s[len - 1] == *s)
+        return strndup(s + 1, len - 2);
+    return strndup(s, len);
+}
+
+/* PATH of "config=PATH" among the words of pReserved (p11-kit: x-init-reserved). NULL without *failed: there
+ * is none. */
+static char *path_of_reserved(const char *reserved, bool *failed)
+{
+    static const char name[] = "config=";
+    char *words = NULL, *path = NULL;
+
+    if (reserved == NULL)
+        return NULL;
+    words = strndup(reserved, RESERVED_MAX);
+    if (words == NULL) {
+        *failed = true;
+        return NULL;
+    }
+    for (const char *at = words; *at != '\0' && path == NULL && !*failed;) {
+        const char *end = word_end(at);
+        if (strncmp(at, name, sizeof name - 1) == 0) {
+            path = unquoted(at + sizeof name - 1, (size_t)(end - at) - (sizeof name - 1));
+            *failed = path == NULL;
+        } else if (end > at) {
+            log_write(LOG_LEVEL_NOTICE, "C_Initialize: pReserved: unknown word ignored: %.*s",
+                      (int)(end - at), at);
+        }
+        at = *end == '\0' ? end : end + 1;
+    }
+    free(words);
+    return path;
+}
+
+/* Which file? PPK_CONF, else what pReserved says, else the default. The caller frees it. */
+static char *path_find(const char *reserved, bool *named)
+{
+    const char *environment = secure_getenv("PPK_CONF");
+    bool failed = false;
+    char *path;
+
+    *named = true;
+    if (environment != NULL && environment[0] != '\0')
+        return strdup(environment);
+    path = path_of_reserved(reserved, &failed);
+    if (path != NULL || failed)
+        return path;
+    *named = false;
+    return strdup(PPK_CONF_DEFAULT);
+}
+
+static void log_lines(const struct text *errors)
+{
+    for (const char *at = errors->s; at != NULL && *at != '\0';) {
+        const char *end = strchrnul(at, '\n');
+        log_write(LOG_LEVEL_ERROR, "%.*s", (int)(end - at), at);
+        at = *end == '\0' ? end : end + 1;
+    }
+}
+
+/* Reads the configuration. CKR_OK with *out NULL: nobody configured anything, so there are no slots. */
+static CK_RV configuration_get(const char *reserved, struct configuration **out)
+{
+    struct text errors = {0};
+    bool named;
+    char *path = path_find(reserved, &named);
+    CK_RV rv = CKR_OK;
+
+    *out = NULL;
+    if (path == NULL)
+        return CKR_HOST_MEMORY;
+    if (!named && access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        log_write(LOG_LEVEL_NOTICE, "no configuration (%s): no slots", path);
+        goto out;
+    }
+    *out = configuration_load(path, &errors);
+    if (*out == NULL) {
+        log_lines(&errors);
+        log_write(LOG_LEVEL_ERROR, "C_Initialize: the configuration %s cannot be used", path);
+        rv = CKR_GENERAL_ERROR;
+    }
+out:
+    text_free(&errors);
+    free(path);
+    return rv;
+}
+
+static void library_free(struct library *l)
+{
+    if (l->sessions != NULL)
+        sessions_free(l->sessions);
+    slots_free(l); /* and the objects */
+    keys_free(l->keys);
+    for (size_t i = 0; l->profiles != NULL && i < l->configuration->n_profiles; i++)
+        skip_profile_free(l->profiles[i]);
+    free((void *)l->profiles);
+    skip_shutdown();
+    configuration_free(l->configuration);
+    secmem_free(l->pin_check);
+    pthread_mutex_destroy(&l->unlock);
+    free(l);
+}
+
+static bool profiles_make(struct library *l)
+{
+    const struct configuration *c = l->configuration;
+
+    l->profiles = calloc(c->n_profiles == 0 ? 1 : c->n_profiles, sizeof(struct skip_profile *));
+    if (l->profiles == NULL)
+        return false;
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        l->profiles[i] = skip_profile_new(&c->profiles[i]);
+        if (l->profiles[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* Keys that are kept ready need a thread, which this application forbids: fetch when they are asked for. */
+static void prefetch_forbid(struct configuration *c)
+{
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        if (c->profiles[i].prefetch > 0)
+            log_write(LOG_LEVEL_NOTICE, "sks profile %s: no prefetch, since the application forbids threads",
+                      c->profiles[i].name);
+        c->profiles[i].prefetch = 0;
+    }
+}
+
+static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
+{
+    struct library *l = calloc(1, sizeof *l);
+    CK_RV rv = CKR_HOST_MEMORY;
+
+    if (l == NULL)
+        return rv;
+    library = l;
+    library_use();
+    pthread_mutex_init(&l->unlock, NULL);
+    l->objects = objects_new(object_release);
+    l->keys = keys_new();
+    l->sessions = sessions_new();
+    if (l->objects == NULL || l->keys == NULL || l->sessions == NULL ||
+        !crypto_random(&l->serial, sizeof l->serial))
+        goto out;
+    rv = configuration_get(arguments == NULL ? NULL : arguments->pReserved, &l->configuration);
+    if (rv != CKR_OK || l->configuration == NULL)
+        goto out;
+    if (arguments != NULL && (arguments->flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) != 0)
+        prefetch_forbid(l->configuration);
+    rv = profiles_make(l) && slots_make(l) ? CKR_OK : CKR_HOST_MEMORY;
+out:
+    if (rv != CKR_OK) {
+        library_free(l);
+        library = NULL;
+    }
+    return rv;
+}
+
+/* We lock with the system's own mutexes; those of the application are not needed, but given they must be all
+ * four. */
+static bool arguments_good(const CK_C_INITIALIZE_ARGS *a)
+{
+    const int given = (a->CreateMutex != NULL) + (a->DestroyMutex != NULL) + (a->LockMutex != NULL) +
+                      (a->UnlockMutex != NULL);
+
+    return given == 0 || given == 4;
+}
+
+CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments)
+{
+    bool forked;
+    CK_RV rv = gate_open(&forked);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (forked) {
+        /* The parent's secrets are not here any more, its locks may be held and its connections are its own:
+         * forget it all. */
+        secret_after_fork();
+        skip_after_fork();
+        library = NULL;
+    }
+    log_open("ppk-pkcs11", NULL);
+    if (arguments != NULL && !arguments_good(arguments)) {
+        log_write(LOG_LEVEL_ERROR, "C_Initialize: some mutex functions are given, and some are not");
+        rv = CKR_ARGUMENTS_BAD;
+    } else {
+        rv = library_make(arguments);
+    }
+    gate_opened(rv == CKR_OK);
+    return rv;
+}
+
+/* How long a call may last: the longest bound of a key source, and a margin. */
+static uint64_t longest_call_ms(const struct library *l)
+{
+    uint64_t longest = 0;
+
+    for (size_t i = 0; l->configuration != NULL && i < l->configuration->n_profiles; i++)
+        if (l->configuration->profiles[i].timeout_ms > longest)
+            longest = l->configuration->profiles[i].timeout_ms;
+    return longest + CLOSE_MARGIN_MS;
+}
+
+CK_RV general_finalize(const void *reserved)
+{
+    bool empty;
+    CK_RV rv;
+
+    if (reserved != NULL) {
+        rv = gate_enter();
+        if (rv == CKR_OK)
+            gate_leave();
+        return rv == CKR_OK ? CKR_ARGUMENTS_BAD : rv;
+    }
+    rv = gate_enter(); /* the library, whose bounds we ask for, must not go meanwhile */
+    if (rv == CKR_OK) {
+        uint64_t wait_ms = longest_call_ms(library);
+        gate_leave();
+        rv = gate_close(wait_ms, &empty);
+    }
+    if (rv != CKR_OK)
+        return rv;
+    /* Who does not return in time keeps what he uses: it is lost, but nothing is freed under his feet. */
+    library_use();
+    if (empty)
+        library_free(library);
+    else
+        log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");
+    library = NULL;
+    gate_closed();
+    return CKR_OK;
+}
+
+CK_RV general_info(CK_INFO *info, CK_BYTE major, CK_BYTE minor)
+{
+    if (info == NULL)
+        return CKR_ARGUMENTS_BAD;
+    memset(info, 0, sizeof *info);
+    info->cryptokiVersion = (CK_VERSION){major, minor};
+    pad_blank(info->manufacturerID, sizeof info->manufacturerID, "ppk-pkcs11");
+    pad_blank(info->libraryDescription, sizeof info->libraryDescription, "IKEv2 postquantum preshared keys");
+    info->libraryVersion = (CK_VERSION){PPK_VERSION_MAJOR, PPK_VERSION_MINOR};
+    return CKR_OK;
+}

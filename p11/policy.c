@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "p11/policy.h"
+
+#include "base/log.h"
+#include "p11/attribute.h"
+#include "p11/mechanism.h"
+
+#include <string.h>
+
+#define HMACS CKM_SHA_1_HMAC, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC
+
+static const CK_MECHANISM_TYPE ppk_types[] = {
+    CKM_IKE2_PRF_PLUS_DERIVE, CKM_IKE_PRF_DERIVE, CKM_NSS_IKE_PRF_PLUS_DERIVE, CKM_NSS_IKE_PRF_DERIVE, HMACS,
+};
+static const CK_MECHANISM_TYPE psk_types[] = {CKM_IKE_PRF_DERIVE, CKM_NSS_IKE_PRF_DERIVE, HMACS};
+
+static const struct policy_mechanisms ppk_mechanisms = {ppk_types, sizeof ppk_types / sizeof ppk_types[0]};
+static const struct policy_mechanisms psk_mechanisms = {psk_types, sizeof psk_types / sizeof psk_types[0]};
+
+const struct policy_mechanisms *policy_allowed(const struct object *o)
+{
+    return o->kind == OBJECT_PSK ? &psk_mechanisms : &ppk_mechanisms;
+}
+
+bool policy_configured(const struct object *o)
+{
+    return o->kind == OBJECT_PSK || o->kind == OBJECT_MANUAL || o->kind == OBJECT_PPK;
+}
+
+const struct secret *policy_secret(const struct object *o)
+{
+    switch ((enum object_kind)o->kind) {
+    case OBJECT_PSK:
+        return atomic_load(&((const struct slot_peer *)o->of)->peer->psk.value);
+    case OBJECT_MANUAL:
+        return atomic_load(&((const struct manual_ppk *)o->of)->key.value);
+    case OBJECT_PPK:
+        return ((const struct ppk *)o->of)->value;
+    case OBJECT_KEY:
+        return ((const struct key *)o->of)->value;
+    case OBJECT_PEER:
+        break;
+    }
+    return NULL;
+}
+
+static bool listed(const CK_MECHANISM_TYPE *types, size_t n, CK_MECHANISM_TYPE type)
+{
+    for (size_t i = 0; i < n; i++)
+        if (types[i] == type)
+            return true;
+    return false;
+}
+
+CK_RV policy_check(const struct slot *s, const struct object *o, CK_MECHANISM_TYPE mechanism,
+                   enum policy_role role)
+{
+    static const uint32_t needs[] = {[ROLE_SIGN] = FLAG_SIGN,
+                                     [ROLE_VERIFY] = FLAG_VERIFY,
+                                     [ROLE_BASE] = FLAG_DERIVE,
+                                     [ROLE_SECOND] = FLAG_DERIVE};
+    const struct policy_mechanisms *allowed;
+    const struct key_extra *extra;
+
+    if ((object_flags(s, o) & needs[role]) == 0)
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    if (policy_configured(o)) {
+        allowed = policy_allowed(o);
+        return role != ROLE_SECOND && listed(allowed->types, allowed->n, mechanism)
+                   ? CKR_OK
+                   : CKR_KEY_FUNCTION_NOT_PERMITTED;
+    }
+    extra = atomic_load_explicit(&((const struct key *)o->of)->extra, memory_order_acquire);
+    if (extra != NULL && extra->has_allowed && !listed(extra->allowed, extra->n_allowed, mechanism))
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return CKR_OK;
+}
+
+CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct span ni, struct span nr)
+{
+    static const char pad[] = "Key Pad for IKEv2";
+    const size_t len = sizeof pad - 1;
+
+    if (!policy_configured(o))
+        return CKR_OK;
+    if (as_data)
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    if (o->kind != OBJECT_PSK)
+        return CKR_OK;
+    if (rekey || ni.len > len || nr.len != len - ni.len ||
+        (ni.len > 0 && memcmp(ni.data, pad, ni.len) != 0) ||
+        (nr.len > 0 && memcmp(nr.data, pad + ni.len, nr.len) != 0))
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return CKR_OK;
+}
+
+CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len)
+{
+    const uint32_t flags = object_flags(s, o);
+
+    if ((flags & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE)
+        return CKR_OK;
+    if ((flags & FLAG_KNOWN_PARTS) != 0)
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return len < POLICY_EXTRACT_MIN ? CKR_KEY_SIZE_RANGE : CKR_OK;
+}
+
+/* Does the keyring keep what is derived from its keys inside, and is this of those? */
+static bool kept_inside(const struct slot *s, uint32_t sources)
+{
+    return s->keyring->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
+}
+
+CK_RV policy_derived_len(const struct slot *s, const struct object *base, size_t len)
+{
+    /* prf+ gives the same first bytes whatever the length: of one, two, three … bytes each new one could be
+     * guessed with an HMAC. */
+    return len < POLICY_EXTRACT_MIN && kept_inside(s, object_flags(s, base)) ? CKR_KEY_SIZE_RANGE : CKR_OK;
+}
+
+uint32_t policy_asked_flags(const struct template *t, CK_KEY_TYPE type, bool sensitive, bool extractable,
+                            bool private)
+{
+    const bool macs = type == CKK_GENERIC_SECRET || type == CKK_SHA_1_HMAC || type == CKK_SHA256_HMAC ||
+                      type == CKK_SHA384_HMAC || type == CKK_SHA512_HMAC;
+    const uint32_t defaults = FLAG_MODIFIABLE | FLAG_COPYABLE | FLAG_DESTROYABLE |
+                              (macs ? FLAG_SIGN | FLAG_VERIFY : 0) | (sensitive ? FLAG_SENSITIVE : 0) |
+                              (extractable ? FLAG_EXTRACTABLE : 0) | (private ? FLAG_PRIVATE : 0);
+
+    return (defaults & ~t->flags_given) | t->flags;
+}
+
+uint32_t policy_derived_flags(const struct slot *s, const struct object *base, const struct object *second,
+                              const struct mechanism *m, const struct template *t, CK_KEY_TYPE type)
+{
+    const uint32_t first = object_flags(s, base), other = second == NULL ? first : object_flags(s, second);
+    const uint32_t any = first | other, all = first & other;
+    const bool pieces = m->kind == MECHANISM_EXTRACT || m->kind == MECHANISM_CONCAT_KEY ||
+                        m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE;
+    uint32_t flags = policy_asked_flags(t, type, (any & FLAG_SENSITIVE) != 0, (all & FLAG_EXTRACTABLE) != 0,
+                                        (any & FLAG_PRIVATE) != 0);
+
+    /* Pieces of a key are as secret as the key; what a prf makes of it is as the template says, unless the
+     * keyring says more. */
+    if ((pieces && (any & FLAG_SENSITIVE) != 0) || kept_inside(s, any))
+        flags |= FLAG_SENSITIVE;
+    if ((pieces && (all & FLAG_EXTRACTABLE) == 0) || kept_inside(s, any))
+        flags &= ~(uint32_t)FLAG_EXTRACTABLE;
+    if ((all & FLAG_ALWAYS_SENSITIVE) != 0 && (flags & FLAG_SENSITIVE) != 0)
+        flags |= FLAG_ALWAYS_SENSITIVE;
+    if ((all & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
+        flags |= FLAG_NEVER_EXTRACTABLE;
+    flags |= any & FLAG_FROM_CONFIGURED;
+    if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||
+        (m->kind == MECHANISM_CONCAT_KEY && (all & FLAG_ALWAYS_SENSITIVE) == 0) ||
+        (pieces && (any & FLAG_KNOWN_PARTS) != 0))
+        flags |= FLAG_KNOWN_PARTS;
+    return flags;
+}
+
+void policy_use(struct slot *s, const struct object *o)
+{
+    struct ppk *ppk = o->kind == OBJECT_PPK ? o->of : NULL;
+
+    if (ppk != NULL && !atomic_load(&ppk->used))
+        ppk_store_use(s->store, ppk);
+}

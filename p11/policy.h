@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What each kind of key may do. The rule behind the tables: whatever comes out of a PPK or a PSK is the
+ * output of a prf that was keyed with the whole of it. So they are base keys of prf and prf+ and keys of
+ * HMACs, and never the data of anything; nothing shortens, joins, wraps or digests them. */
+#ifndef PPK_P11_POLICY_H
+#define PPK_P11_POLICY_H
+
+#include "base/secret.h"
+#include "p11/library.h"
+#include "p11/mechanism.h"
+
+/* In which place a key stands. */
+enum policy_role {
+    ROLE_SIGN,
+    ROLE_VERIFY,
+    ROLE_BASE,   /* hBaseKey of C_DeriveKey */
+    ROLE_SECOND, /* hSeedKey, hNewKey, hSaltKey, the key that is concatenated */
+};
+
+/* CKR_OK, or CKR_KEY_FUNCTION_NOT_PERMITTED. */
+CK_RV policy_check(const struct slot *s, const struct object *o, CK_MECHANISM_TYPE mechanism,
+                   enum policy_role role);
+
+/* CKA_ALLOWED_MECHANISMS of configured keys. */
+struct policy_mechanisms {
+    const CK_MECHANISM_TYPE *types;
+    size_t n;
+};
+const struct policy_mechanisms *policy_allowed(const struct object *o);
+
+/* Is this a PPK or a pre-shared key? */
+bool policy_configured(const struct object *o);
+
+/* May this key, as the base of CKM_IKE_PRF_DERIVE, take part in this? `as_data`: prf(Ni|Nr, key). A PSK does
+ * exactly one thing: prf(PSK, "Key Pad for IKEv2"), RFC 7296, 2.15. */
+CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct span ni, struct span nr);
+
+/* May `len` bytes be cut from this key (CKM_EXTRACT_KEY_FROM_KEY)? What is sensitive must not fall apart into
+ * pieces that can be guessed one by one. */
+CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len);
+#define POLICY_EXTRACT_MIN 16 /* bytes */
+
+/* The flags of a key of `type` that is derived from `base` (and `second`, or NULL), from what the template
+ * asks; PKCS#11 3.1, 6.43 and 6.66. What a source or the keyring forbids is not granted. */
+uint32_t policy_derived_flags(const struct slot *s, const struct object *base, const struct object *second,
+                              const struct mechanism *m, const struct template *t, CK_KEY_TYPE type);
+
+/* May a prf's output of `len` bytes be derived from this key? CKR_OK or CKR_KEY_SIZE_RANGE. */
+CK_RV policy_derived_len(const struct slot *s, const struct object *base, size_t len);
+
+/* The flags that a template asks for, with the defaults, of which three depend on where the key comes from.
+ */
+uint32_t policy_asked_flags(const struct template *t, CK_KEY_TYPE type, bool sensitive, bool extractable,
+                            bool private);
+
+/* The value of any secret key. */
+const struct secret *policy_secret(const struct object *o);
+
+/* Tells the store that a key is being used. */
+void policy_use(struct slot *s, const struct object *o);
+
+#endif
