@@ -24,6 +24,17 @@ static size_t string_end(const char *json, size_t len, size_t i)
     return i < len ? i : len;
 }
 
+/* Is there something in it that could be a key in hex, or most of one? */
+static bool has_long_hex(const char *s, size_t len)
+{
+    size_t run = 0;
+    for (size_t i = 0; i < len && run < JSON_BLANK_LONG; i++)
+        run = (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f') || (s[i] >= 'A' && s[i] <= 'F')
+                  ? run + 1
+                  : 0;
+    return run >= JSON_BLANK_LONG;
+}
+
 static bool move(struct json_blank *b, size_t at, size_t len)
 {
     if (b->n_moved == MOVED_MAX)
@@ -66,9 +77,7 @@ enum json_blank_result json_blank_make(const char *json, size_t len, struct json
         bool key = !is_name && (name_is(json + name_at, name_len, "key") ||
                                 name_is(json + name_at, name_len, "randomStr"));
         bool key_id = !is_name && name_is(json + name_at, name_len, "keyId");
-        /* What was cut off in the midst of a string could be a key as well. */
-        bool long_hex = n >= JSON_BLANK_LONG && (hex_is(json + at, n & ~(size_t)1) || end == len);
-        if (n >= JSON_BLANK_MIN && (key || (long_hex && !key_id))) {
+        if (n >= JSON_BLANK_MIN && (key || (!key_id && has_long_hex(json + at, n)))) {
             if (!move(out, at, n))
                 return JSON_BLANK_MANY;
         } else {

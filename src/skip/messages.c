@@ -319,10 +319,14 @@ static void append_reason(struct reading *r, size_t len, struct text *text)
     }
     for (size_t m = 0; m < sizeof members / sizeof members[0]; m++) {
         const char *s = json_string_value(json_object_get(r->root, members[m]));
+        size_t n = 0, run = 0, at = 0;
         if (!s)
             continue;
+        if (json_blank_find(&r->blank, s, strlen(s), &at)) {
+            text_printf(text, " (with a text that is not shown, since there may be a key in it)");
+            return;
+        }
         char shown[161];
-        size_t n = 0, run = 0;
         for (; s[n] && n < sizeof shown - 1; n++) {
             shown[n] = s[n];
             run = isalnum((unsigned char)s[n]) || strchr("+/=_-", s[n]) ? run + 1 : 0;

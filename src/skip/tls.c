@@ -66,6 +66,32 @@ static unsigned psk_client(SSL *ssl, const char *hint, char *identity, unsigned 
     return len;
 }
 
+void tls_forget(struct tls_peer *peer)
+{
+    static const unsigned char zeros[512]; /* OpenSSL's room for a key */
+    if (peer->offered) {
+        SSL_SESSION_set1_master_key(peer->offered, zeros, sizeof zeros);
+        SSL_SESSION_free(peer->offered);
+        peer->offered = NULL;
+    }
+}
+
+/* What was offered for TLS 1.3 would stay, with the PSK in it, as long as a connection that came to be TLS 1.2. A session
+ * of TLS 1.3 holds other secrets by now. */
+static void on_info(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if (!(where & SSL_CB_HANDSHAKE_DONE))
+        return;
+    struct tls_peer *peer = peer_of(ssl);
+    if (SSL_version(ssl) < TLS1_3_VERSION) {
+        tls_forget(peer);
+    } else {
+        SSL_SESSION_free(peer->offered);
+        peer->offered = NULL;
+    }
+}
+
 /* TLS 1.3 (RFC 8446, section 4.2.11): the PSK as a session that is bound to a suite, and so to its hash. `md`
  * is set when a HelloRetryRequest has chosen the suite already. */
 static int psk_use_session(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *id_len,
@@ -93,6 +119,9 @@ static int psk_use_session(SSL *ssl, const EVP_MD *md, const unsigned char **id,
     }
     *id = (const unsigned char *)peer->profile->psk_id;
     *id_len = strlen(peer->profile->psk_id);
+    tls_forget(peer);
+    if (SSL_SESSION_up_ref(s))
+        peer->offered = s;
     *session = s;
     return 1;
 }
@@ -119,6 +148,7 @@ bool tls_prepare(SSL_CTX *ctx, struct tls_peer *peer)
         return true;
     SSL_CTX_set_psk_use_session_callback(ctx, psk_use_session);
     SSL_CTX_set_psk_client_callback(ctx, psk_client);
+    SSL_CTX_set_info_callback(ctx, on_info);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, reject_certificate, peer);
     return true;

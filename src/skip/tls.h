@@ -14,6 +14,7 @@ struct tls_peer {
     const struct sks_profile *profile;
     bool certificate_seen; /* the server sent a certificate although we have a PSK: rejected */
     bool psk_missing;      /* the PSK could not be opened */
+    SSL_SESSION *offered;  /* the PSK as TLS 1.3 has it, as long as the handshake lasts */
 };
 
 /* Once, before all others. False if OpenSSL fails. */
@@ -25,5 +26,8 @@ const char *tls_suites_13(const struct sks_profile *profile);
 
 /* Prepares a context: false if OpenSSL fails. */
 bool tls_prepare(SSL_CTX *ctx, struct tls_peer *peer);
+
+/* Wipes what a handshake that did not end well has left of the PSK. */
+void tls_forget(struct tls_peer *peer);
 
 #endif

@@ -275,6 +275,7 @@ static struct skip_wire *wire_new(const struct sks_profile *conf)
 
 static void line_clear(struct line *l)
 {
+    tls_forget(&l->tls);
     host->secmem_free(l->body);
     l->body = NULL;
     l->len = l->room = l->header_bytes = 0;
@@ -297,11 +298,14 @@ static void wire_free(struct skip_wire *wire)
         struct line *l = &wire->lines[i];
         if (!openssl_gone && l->easy && l->state == LINE_ASKED)
             curl_multi_remove_handle(wire->multi, l->easy);
-        line_clear(l);
-        if (!openssl_gone)
+        if (openssl_gone) {
+            l->tls.offered = NULL;
+            if (l->fd >= 0)
+                on_close(l, l->fd);
+        } else {
             curl_easy_cleanup(l->easy);
-        else if (l->fd >= 0)
-            on_close(l, l->fd);
+        }
+        line_clear(l);
     }
     if (!openssl_gone) {
         curl_multi_cleanup(wire->multi); /* calls on_close(), which needs the lines */
@@ -375,6 +379,26 @@ static bool wire_ask(struct skip_wire *wire, size_t server, const struct skip_ca
     return true;
 }
 
+/* What a server's TLS alert most likely means where there is a PSK; the alerts are OpenSSL's and GnuTLS's. */
+static const char *psk_hint(const char *error)
+{
+    static const struct {
+        const char *alert, *hint;
+    } hints[] = {
+        {"alert illegal parameter", " (is it the same key at both ends?)"},
+        {"alert decrypt error", " (is it the same key at both ends?)"},
+        {"alert bad record mac", " (is it the same key at both ends?)"},
+        {"alert unknown psk identity", " (it does not know the identity)"},
+        {"alert handshake failure", " (does it know the identity, and the PSK's hash?)"},
+        {"alert insufficient security", " (does it know the identity, and the PSK's hash?)"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        if (strstr(error, hints[i].alert))
+            return hints[i].hint;
+    }
+    return "";
+}
+
 /* Why there is no whole answer, in an operator's words. */
 static void line_failed(const struct line *l, struct skip_answer *out)
 {
@@ -400,7 +424,8 @@ static void line_failed(const struct line *l, struct skip_answer *out)
     else if (l->code == CURLE_OPERATION_TIMEDOUT)
         fault_set(&out->fault, "no connection after %llu ms (%s)", (unsigned long long)took, error);
     else if (l->code == CURLE_SSL_CONNECT_ERROR && p->psk_id)
-        fault_set(&out->fault, "TLS with PSK identity \"%.80s\" failed: %s", p->psk_id, error);
+        fault_set(&out->fault, "TLS with PSK identity \"%.80s\" failed%s: %s", p->psk_id, psk_hint(error),
+                  error);
     else if (l->code == CURLE_PARTIAL_FILE)
         fault_set(&out->fault, "its answer was cut off: %s", error);
     else
