@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Big, slow and many."""
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from keysource import PairCase, SKIPD
+
+
+class Limits(PairCase):
+    extra = "handshake-timeout 1\nidle-timeout 2\nmax-connections 40 per-client 8\n"
+
+    def secure_socket(self, name="enc-a"):
+        raw = socket.create_connection(("127.0.0.1", self.alice.port), timeout=10)
+        s = self.client(name, self.alice).context.wrap_socket(raw, server_hostname="127.0.0.1")
+        self.addCleanup(s.close)
+        return s
+
+    def rest(self, s):
+        """What comes until the end of the connection, and how long that takes."""
+        began, answer = time.monotonic(), b""
+        try:
+            while part := s.recv(65536):
+                answer += part
+        except (ConnectionError, ssl.SSLError):
+            pass
+        return answer, time.monotonic() - began
+
+    def test_big_requests(self):
+        for path, headers, body in (("/" + "x" * 20000, {}, None), ("/capabilities", {"X": "y" * 20000}, None),
+                                    ("/capabilities", {}, b"z" * 100000)):
+            client = self.client("enc-a", self.alice)
+            try:
+                status, _, _ = client.raw(path, "GET", body, headers)
+                self.assertIn(status, (400, 413))
+            except (OSError, http.client.HTTPException):
+                pass
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+
+    def test_nonsense(self):
+        for text in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET /capabilities\r\n\r\n", b"GET /cap HTTP/9.9\r\n\r\n",
+                     b"\x00\x01\x02\x03\r\n\r\n", b"GET http:// HTTP/1.1\r\n\r\n", b"GET /%zz?%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+                     b"GET * HTTP/1.1\r\n\r\n", b"BREW /key HTTP/1.1\r\n\r\n",
+                     b"GET /key HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                     b"GET /key HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):
+            s = self.secure_socket()
+            s.sendall(text)
+            answer, _ = self.rest(s)
+            self.assertNotIn(b" 200 ", answer, text)
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+
+    def test_pipelined_requests(self):
+        s = self.secure_socket()
+        s.sendall(b"GET /key?remoteSystemID=Bob HTTP/1.1\r\nHost: x\r\n\r\n" * 5
+                  + b"GET /entropy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer, _ = self.rest(s)
+        self.assertEqual((answer.count(b'"keyId"'), answer.count(b'"randomStr"')), (5, 1))
+
+    def test_slow_handshake(self):
+        with socket.create_connection(("127.0.0.1", self.alice.port), timeout=10) as s:
+            s.sendall(b"\x16\x03\x01")
+            self.assertLess(self.rest(s)[1], 5)
+
+    def test_slow_request(self):
+        # a byte now and then does not keep a connection open
+        s = self.secure_socket()
+        began = time.monotonic()
+        try:
+            for byte in b"GET /capabilities HTTP/1.1\r\nHost: " + b"x" * 100:
+                s.sendall(bytes((byte,)))
+                time.sleep(0.1)
+                self.assertLess(time.monotonic() - began, 8)
+        except (ConnectionError, ssl.SSLError):
+            pass
+        else:
+            self.fail("it was never closed")
+
+    def test_idle_connection(self):
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+        began = time.monotonic()
+        self.a.connection.sock.settimeout(10)
+        self.assertEqual(self.a.connection.sock.recv(1), b"")
+        self.assertLess(time.monotonic() - began, 8)
+
+    def test_many_connections_of_one_client(self):
+        clients = [self.client("enc-a", self.alice) for _ in range(9)]
+        answers = [c.get("/capabilities") for c in clients]
+        self.assertEqual([a[0] for a in answers], [200] * 8 + [503])
+        self.assertIn("too many connections", answers[8][1]["error"])
+        # others are not kept out, and places become free
+        other = self.client("stranger", self.alice)
+        self.assertEqual(other.get("/capabilities")[0], 403)
+        for c in clients:
+            c.close()
+        time.sleep(0.2)
+        self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
+
+    def test_many_connections_without_tls(self):
+        held = [socket.create_connection(("127.0.0.1", self.alice.port), timeout=10) for _ in range(60)]
+        # 40 take all places, for the second that a handshake may take
+        self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
+        for s in held:
+            s.close()
+        self.assertIn("no more are accepted for now", self.alice.log())
+
+    def test_client_leaves_before_the_answer(self):
+        # its key stays for it
+        new = self.a.new_key("Bob")[1]
+        raw = socket.create_connection(("127.0.0.1", self.bob.port), timeout=10)
+        s = self.b.context.wrap_socket(raw, server_hostname="127.0.0.1")
+        self.bob.process.send_signal(signal.SIGSTOP)
+        s.sendall(f"GET /key/{new['keyId']}?remoteSystemID=Alice HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        s.close()
+        self.bob.process.send_signal(signal.SIGCONT)
+        end = time.monotonic() + 10
+        while (answer := self.b.by_id(new["keyId"], "Alice"))[0] != 200 and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(answer, (200, new))
+        self.bob.wait_log("the client is gone; it has not got the key")
+
+    def test_end_with_requests_under_way(self):
+        answers = []
+
+        def ask():
+            client = self.client("enc-a", self.alice)
+            try:
+                while True:
+                    answers.append(client.new_key("Bob"))
+            except (OSError, http.client.HTTPException):
+                pass
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for t in threads:
+            t.start()
+        time.sleep(0.3)
+        began = time.monotonic()
+        self.assertEqual(self.alice.end(), 0)
+        self.assertLess(time.monotonic() - began, 8)
+        for t in threads:
+            t.join(10)
+        for status, new in answers:
+            if status == 200:
+                self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+
+    def test_sighup_and_no_core(self):
+        self.alice.process.send_signal(signal.SIGHUP)
+        self.alice.wait_log("SIGHUP")
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+        with open(f"/proc/{self.alice.process.pid}/limits", encoding="ascii") as f:
+            core = next(line for line in f if line.startswith("Max core file size"))
+        self.assertEqual(core.split()[4:6], ["0", "0"])
+
+
+class CommandLine(unittest.TestCase):
+    def skipd(self, *words):
+        return subprocess.run([SKIPD, *words], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+
+    def test_mistakes_are_told_all_at_once(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "skipd.conf")
+            with open(path, "w", encoding="utf-8") as f:
+                os.chmod(path, 0o600)
+                f.write("system-id A*\nlisten ipv4 127.0.0.1 port 65536\nkey-size 100\nnonsense\n"
+                        "client x\n permit everything\n tls psk id x key hex 00\nclient x\npeer p\n address ipv4 1.2.3 port 1\n")
+            done = self.skipd("-t", "-c", path)
+            self.assertEqual(done.returncode, 1)
+            for line in (1, 2, 3, 4, 6, 7, 8, 10):
+                self.assertIn(f"{path}:{line}: ", done.stderr)
+
+    def test_no_configuration(self):
+        done = self.skipd("-c", "/nonexistent/skipd.conf")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("/nonexistent/skipd.conf", done.stderr)
+
+    def test_wrong_words(self):
+        self.assertEqual(self.skipd("--nonsense").returncode, 2)
+        self.assertEqual(self.skipd("word").returncode, 2)
+        self.assertIn("usage", self.skipd("--help").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
