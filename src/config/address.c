@@ -111,8 +111,9 @@ void address_mask(uint8_t *out, const uint8_t *address, size_t len, unsigned pre
 {
     for (size_t i = 0; i < len; i++) {
         unsigned bits = prefix > 8 * i ? prefix - 8 * (unsigned)i : 0;
+        unsigned mask = bits >= 8 ? 0xffU : 0xff00U >> bits;
 
-        out[i] = bits >= 8 ? address[i] : (uint8_t)(address[i] & (0xff00U >> bits));
+        out[i] = (uint8_t)(address[i] & mask);
     }
 }
 
