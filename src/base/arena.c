@@ -73,7 +73,8 @@ struct shard {
     pthread_mutex_t lock;
     struct arena *arena;
     struct slab *open[ARENA_KINDS][CLASSES]; /* slabs with a free slot */
-    _Atomic uint32_t free[ARENA_KINDS];      /* free slots, for whom it may be worth to look here */
+    _Atomic uint32_t free[ARENA_KINDS];      /* free slots: is it worth to look here? */
+    _Atomic uint32_t empty[ARENA_KINDS];     /* slabs kept though nothing is in them */
     size_t slots_used[ARENA_KINDS];
     size_t bytes_used[ARENA_KINDS];
 } __attribute__((aligned(128)));
@@ -124,12 +125,28 @@ static size_t lock_limit(struct arena *a)
     return limit;
 }
 
+/* What of it secrets in place may fill. */
+static size_t place_limit(struct arena *a)
+{
+    return lock_limit(a) / 4 * 3;
+}
+
+/* Is there no use in trying to lock `size` bytes more, within `limit` for us in all? Asked first, as a
+ * mapping is dear. */
+static bool lock_hopeless(struct arena *a, size_t size, size_t limit)
+{
+    uint64_t retry_at = atomic_load_explicit(&a->retry_at, memory_order_relaxed);
+
+    return atomic_load_explicit(&a->locked, memory_order_relaxed) + size > limit ||
+           (retry_at != 0 && retry_at > clock_ms());
+}
+
 /* Locks a slab's pages, within `limit` bytes for us in all. */
 static bool lock_pages(struct arena *a, void *pages, size_t size, size_t limit)
 {
     size_t before = atomic_fetch_add(&a->locked, size);
 
-    if (before + size <= limit && atomic_load_explicit(&a->retry_at, memory_order_relaxed) <= clock_ms()) {
+    if (before + size <= limit && !lock_hopeless(a, 0, limit)) {
         if (mlock(pages, size) == 0)
             return true;
         atomic_store_explicit(&a->retry_at, clock_ms() + RETRY_MS, memory_order_relaxed);
@@ -143,7 +160,7 @@ static bool lock_slab(struct arena *a, struct slab *s, enum arena_kind kind, siz
     size_t limit = lock_limit(a);
 
     if (kind == ARENA_PLACE)
-        return lock_pages(a, s, size, limit / 4 * 3);
+        return lock_pages(a, s, size, place_limit(a));
     /* Working memory: a call fails without it, so it may have more than our share, and in the end a bounded
      * part unlocked. */
     if (lock_pages(a, s, size, limit) || lock_pages(a, s, size, limit * 2))
@@ -200,8 +217,9 @@ static size_t slab_align(enum arena_kind kind)
 
 static struct slab *slab_of(enum arena_kind kind, const void *slot)
 {
-    return (struct slab *)((uintptr_t)slot &
-                           ~(uintptr_t)(slab_align(kind) - 1)); /* NOLINT(performance-no-int-to-ptr) */
+    size_t into = (uintptr_t)slot & (slab_align(kind) - 1);
+
+    return (struct slab *)(void *)((uint8_t *)(uintptr_t)slot - into); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 /* A slab for one size; of ARENA_WORK also for a single slot that no class is large enough for. NULL: no
@@ -213,6 +231,8 @@ static struct slab *slab_new(struct shard *owner, enum arena_kind kind, unsigned
 
     if (slot_size > size - HEAD)
         size = (HEAD + slot_size + PAGE - 1) / PAGE * PAGE;
+    if (kind == ARENA_PLACE && lock_hopeless(a, size, place_limit(a)))
+        return NULL;
     struct slab *s = map_guarded(size, slab_align(kind));
     if (!s)
         return NULL;
@@ -277,7 +297,8 @@ static void *slab_take(struct slab *s)
     unsigned bit = (unsigned)__builtin_ctzll(~s->bitmap[w]);
     s->bitmap[w] |= UINT64_C(1) << bit;
     s->hint = (uint16_t)w;
-    s->used++;
+    if (s->used++ == 0)
+        atomic_fetch_sub_explicit(&h->empty[s->kind], 1, memory_order_relaxed);
     if (s->used == s->slots)
         slab_unlist(s);
     h->slots_used[s->kind]++;
@@ -306,7 +327,7 @@ static bool slab_give(struct slab *s, void *slot)
     s->used--;
     h->slots_used[s->kind]--;
     h->bytes_used[s->kind] -= s->slot_size;
-    if (s->slots > 1 || s->class < CLASSES)
+    if (s->class < CLASSES)
         atomic_fetch_add_explicit(&h->free[s->kind], 1, memory_order_relaxed);
     return true;
 }
@@ -335,6 +356,7 @@ static void *take_class(struct shard *h, enum arena_kind kind, unsigned class, b
         if (s) {
             slab_list(s);
             atomic_fetch_add_explicit(&h->free[kind], s->slots, memory_order_relaxed);
+            atomic_fetch_add_explicit(&h->empty[kind], 1, memory_order_relaxed);
         }
     }
     if (s)
@@ -359,6 +381,41 @@ static void *take_anywhere(struct arena *a, enum arena_kind kind, unsigned class
     return NULL;
 }
 
+/* Gives up an empty slab of a locked shard. */
+static void drop_empty(struct slab *s)
+{
+    struct shard *h = s->owner;
+
+    atomic_fetch_sub_explicit(&h->free[s->kind], s->slots, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&h->empty[s->kind], 1, memory_order_relaxed);
+    slab_unlist(s);
+    slab_free(s);
+}
+
+/* Gives up all empty slabs of a kind, for the sake of another size. Were there any? */
+static bool reclaim(struct arena *a, enum arena_kind kind)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *h = &a->shards[i];
+        if (atomic_load_explicit(&h->empty[kind], memory_order_relaxed) == 0)
+            continue;
+        (void)pthread_mutex_lock(&h->lock);
+        for (unsigned c = 0; c < CLASSES; c++) {
+            for (struct slab *s = h->open[kind][c], *next; s; s = next) {
+                next = s->next;
+                if (s->used != 0)
+                    continue;
+                drop_empty(s);
+                any = true;
+            }
+        }
+        (void)pthread_mutex_unlock(&h->lock);
+    }
+    return any;
+}
+
 /* One that is larger than the classes: a slab of its own. */
 static void *take_large(struct shard *h, enum arena_kind kind, size_t size)
 {
@@ -378,6 +435,14 @@ static void *take_large(struct shard *h, enum arena_kind kind, size_t size)
     return slot;
 }
 
+static void *take(struct shard *h, enum arena_kind kind, unsigned class, size_t size)
+{
+    if (class == CLASSES)
+        return take_large(h, kind, size);
+    void *slot = take_class(h, kind, class, true);
+    return slot || kind == ARENA_SEALED ? slot : take_anywhere(h->arena, kind, class);
+}
+
 void *arena_alloc(enum arena_kind kind, size_t size)
 {
     struct arena *a = &the_arena;
@@ -393,13 +458,9 @@ void *arena_alloc(enum arena_kind kind, size_t size)
         while (class < CLASSES && class_sizes[class] % 16 != 0)
             class ++;
     }
-    if (class == CLASSES) {
-        slot = take_large(h, kind, rounded);
-    } else {
-        slot = take_class(h, kind, class, true);
-        if (!slot && kind != ARENA_SEALED)
-            slot = take_anywhere(a, kind, class);
-    }
+    slot = take(h, kind, class, rounded);
+    if (!slot && kind != ARENA_SEALED && reclaim(a, kind))
+        slot = take(h, kind, class, rounded);
     if (slot)
         unpoison(slot, size);
     if (atomic_load_explicit(&a->must_warn, memory_order_relaxed) && atomic_exchange(&a->must_warn, false))
@@ -424,11 +485,10 @@ void arena_free(enum arena_kind kind, void *slot)
     } else if (was_used) {
         if (!s->listed)
             slab_list(s);
-        if (s->used == 0 && (s->next || s->prev)) { /* one empty slab of a size is kept for the next use */
-            atomic_fetch_sub_explicit(&h->free[kind], s->slots, memory_order_relaxed);
-            slab_unlist(s);
-            slab_free(s);
-        }
+        if (s->used == 0)
+            atomic_fetch_add_explicit(&h->empty[kind], 1, memory_order_relaxed);
+        if (s->used == 0 && (s->next || s->prev)) /* one empty slab of a size is kept for the next use */
+            drop_empty(s);
     }
     (void)pthread_mutex_unlock(&h->lock);
     if (!was_used)
@@ -484,8 +544,10 @@ void secret_after_fork(void)
         memset(h->open, 0, sizeof h->open);
         memset(h->slots_used, 0, sizeof h->slots_used);
         memset(h->bytes_used, 0, sizeof h->bytes_used);
-        for (unsigned k = 0; k < ARENA_KINDS; k++)
+        for (unsigned k = 0; k < ARENA_KINDS; k++) {
             atomic_store(&h->free[k], 0);
+            atomic_store(&h->empty[k], 0);
+        }
     }
     atomic_store(&a->locked, 0);
     atomic_store(&a->unlocked, 0);

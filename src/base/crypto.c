@@ -11,13 +11,14 @@ static _Atomic(OSSL_LIB_CTX *) context;
 
 /* A context with the default provider and nothing else: no configuration file is read, so nothing of the
  * host's (engines, PKCS#11 providers, which would lead back to us) is loaded. */
-static OSSL_LIB_CTX *context_new(void)
+static OSSL_LIB_CTX *context_new(OSSL_PROVIDER **provider)
 {
     OSSL_LIB_CTX *made = NULL;
 
     ERR_set_mark(); /* the error queue is the host's */
     made = OSSL_LIB_CTX_new();
-    if (made && !OSSL_PROVIDER_load(made, "default")) {
+    *provider = made ? OSSL_PROVIDER_load(made, "default") : NULL;
+    if (made && !*provider) {
         OSSL_LIB_CTX_free(made);
         made = NULL;
     }
@@ -34,11 +35,13 @@ OSSL_LIB_CTX *crypto_context(void)
     if (now)
         return now;
     /* No lock: a host's thread may come back to us from within. Whoever is second throws his own away. */
-    OSSL_LIB_CTX *made = context_new();
+    OSSL_PROVIDER *provider = NULL;
+    OSSL_LIB_CTX *made = context_new(&provider);
     if (!made)
         return NULL;
     if (atomic_compare_exchange_strong(&context, &now, made))
         return made;
+    OSSL_PROVIDER_unload(provider);
     OSSL_LIB_CTX_free(made);
     return now;
 }

@@ -104,10 +104,9 @@ static bool grow(struct table *t)
 
 bool table_add(struct table *t, struct span key, void *value)
 {
-    uint32_t h = hash(t, key);
-
     if (!value || key.len > UINT32_MAX)
         return false;
+    uint32_t h = hash(t, key);
     if (t->entries[find(t, key, h)].value)
         return false;
     if ((t->count + 1) * 4 > (t->mask + 1) * 3 && !grow(t))
