@@ -266,9 +266,10 @@ static CK_RV concatenate(struct derivation *d, bool base_first, struct span data
     uint8_t *whole;
     CK_RV rv;
 
-    if (len > total || total > SECRET_MAX ||
-        (len < total && (!readable(d, d->base) || !readable(d, d->second))))
+    if (len > total || total > SECRET_MAX)
         return CKR_KEY_SIZE_RANGE;
+    if (len < total && (!readable(d, d->base) || !readable(d, d->second)))
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
     rv = begin(d, len);
     if (rv != CKR_OK)
         return rv;

@@ -31,7 +31,7 @@ struct search {
     bool nobody;                 /* it names one that does not exist, or two */
     char remote_text[SYSTEM_ID_MAX + 1];
     CK_OBJECT_HANDLE
-        fetched; /* the PPK that was got for this search under the remote system ID that it says */
+    fetched; /* the PPK that was got for this search under the remote system ID that it says */
 
     CK_OBJECT_HANDLE *handles;
     size_t n_handles, room, next;

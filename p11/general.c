@@ -69,50 +69,43 @@ static char *unquoted(const char *s, size_t len)
     return strndup(s, len);
 }
 
-/* PATH of "config=PATH" among the words of pReserved (p11-kit: x-init-reserved). NULL without *failed: there
- * is none. */
-static char *path_of_reserved(const char *reserved, bool *failed)
+/* PATH of "config=PATH" among the words of pReserved (p11-kit: x-init-reserved); other words are left alone.
+ * CKR_ARGUMENTS_BAD: there is text, but none of this. */
+static CK_RV path_of_reserved(const char *reserved, char **path)
 {
     static const char name[] = "config=";
-    char *words = NULL, *path = NULL;
+    char *words = strndup(reserved, RESERVED_MAX);
+    CK_RV rv = words == NULL ? CKR_HOST_MEMORY : CKR_ARGUMENTS_BAD;
 
-    if (reserved == NULL)
-        return NULL;
-    words = strndup(reserved, RESERVED_MAX);
-    if (words == NULL) {
-        *failed = true;
-        return NULL;
-    }
-    for (const char *at = words; *at != '\0' && path == NULL && !*failed;) {
+    for (const char *at = words; at != NULL && *at != '\0' && *path == NULL;) {
         const char *end = word_end(at);
         if (strncmp(at, name, sizeof name - 1) == 0) {
-            path = unquoted(at + sizeof name - 1, (size_t)(end - at) - (sizeof name - 1));
-            *failed = path == NULL;
-        } else if (end > at) {
-            log_write(LOG_LEVEL_NOTICE, "C_Initialize: pReserved: unknown word ignored: %.*s",
-                      (int)(end - at), at);
+            *path = unquoted(at + sizeof name - 1, (size_t)(end - at) - (sizeof name - 1));
+            rv = *path == NULL ? CKR_HOST_MEMORY : CKR_OK;
         }
         at = *end == '\0' ? end : end + 1;
     }
     free(words);
-    return path;
+    if (rv == CKR_ARGUMENTS_BAD)
+        log_write(LOG_LEVEL_ERROR, "C_Initialize: pReserved has no config=PATH");
+    return rv;
 }
 
 /* Which file? PPK_CONF, else what pReserved says, else the default. The caller frees it. */
-static char *path_find(const char *reserved, bool *named)
+static CK_RV path_find(const char *reserved, char **path, bool *named)
 {
     const char *environment = secure_getenv("PPK_CONF");
-    bool failed = false;
-    char *path;
 
     *named = true;
-    if (environment != NULL && environment[0] != '\0')
-        return strdup(environment);
-    path = path_of_reserved(reserved, &failed);
-    if (path != NULL || failed)
-        return path;
-    *named = false;
-    return strdup(PPK_CONF_DEFAULT);
+    if (environment != NULL && environment[0] != '\0') {
+        *path = strdup(environment);
+    } else if (reserved != NULL && reserved[0] != '\0') {
+        return path_of_reserved(reserved, path);
+    } else {
+        *named = false;
+        *path = strdup(PPK_CONF_DEFAULT);
+    }
+    return *path == NULL ? CKR_HOST_MEMORY : CKR_OK;
 }
 
 static void log_lines(const struct text *errors)
@@ -128,13 +121,13 @@ static void log_lines(const struct text *errors)
 static CK_RV configuration_get(const char *reserved, struct configuration **out)
 {
     struct text errors = {0};
+    char *path = NULL;
     bool named;
-    char *path = path_find(reserved, &named);
-    CK_RV rv = CKR_OK;
+    CK_RV rv = path_find(reserved, &path, &named);
 
     *out = NULL;
-    if (path == NULL)
-        return CKR_HOST_MEMORY;
+    if (rv != CKR_OK)
+        return rv;
     if (!named && access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
         log_write(LOG_LEVEL_NOTICE, "no configuration (%s): no slots", path);
         goto out;

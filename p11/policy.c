@@ -102,7 +102,7 @@ CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len)
         return CKR_OK;
     if ((flags & FLAG_KNOWN_PARTS) != 0)
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
-    return len < POLICY_EXTRACT_MIN ? CKR_KEY_SIZE_RANGE : CKR_OK;
+    return len < POLICY_EXTRACT_MIN ? CKR_KEY_FUNCTION_NOT_PERMITTED : CKR_OK;
 }
 
 /* Does the keyring keep what is derived from its keys inside, and is this of those? */
@@ -115,7 +115,9 @@ CK_RV policy_derived_len(const struct slot *s, const struct object *base, size_t
 {
     /* prf+ gives the same first bytes whatever the length: of one, two, three … bytes each new one could be
      * guessed with an HMAC. */
-    return len < POLICY_EXTRACT_MIN && kept_inside(s, object_flags(s, base)) ? CKR_KEY_SIZE_RANGE : CKR_OK;
+    if (len < POLICY_EXTRACT_MIN && kept_inside(s, object_flags(s, base)))
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return CKR_OK;
 }
 
 uint32_t policy_asked_flags(const struct template *t, CK_KEY_TYPE type, bool sensitive, bool extractable,
@@ -137,6 +139,8 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
     const uint32_t any = first | other, all = first & other;
     const bool pieces = m->kind == MECHANISM_EXTRACT || m->kind == MECHANISM_CONCAT_KEY ||
                         m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE;
+    /* Only where values are joined is the second key's history the result's, too. */
+    const uint32_t history = m->kind == MECHANISM_CONCAT_KEY ? all : first;
     uint32_t flags = policy_asked_flags(t, type, (any & FLAG_SENSITIVE) != 0, (all & FLAG_EXTRACTABLE) != 0,
                                         (any & FLAG_PRIVATE) != 0);
 
@@ -146,9 +150,9 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
         flags |= FLAG_SENSITIVE;
     if ((pieces && (all & FLAG_EXTRACTABLE) == 0) || kept_inside(s, any))
         flags &= ~(uint32_t)FLAG_EXTRACTABLE;
-    if ((all & FLAG_ALWAYS_SENSITIVE) != 0 && (flags & FLAG_SENSITIVE) != 0)
+    if ((history & FLAG_ALWAYS_SENSITIVE) != 0 && (flags & FLAG_SENSITIVE) != 0)
         flags |= FLAG_ALWAYS_SENSITIVE;
-    if ((all & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
+    if ((history & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
         flags |= FLAG_NEVER_EXTRACTABLE;
     flags |= any & FLAG_FROM_CONFIGURED;
     if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||

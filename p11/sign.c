@@ -180,6 +180,8 @@ static CK_RV sign_end(CK_SESSION_HANDLE session, bool once, const CK_BYTE *data,
     size = prf_size(m->prf);
     if (out_len == NULL) {
         rv = CKR_ARGUMENTS_BAD;
+    } else if (out != NULL && data == NULL && len > 0) {
+        rv = CKR_ARGUMENTS_BAD;
     } else if (once && m->parts) {
         rv = CKR_OPERATION_NOT_INITIALIZED; /* what came in parts ends with C_SignFinal */
     } else if (out == NULL || *out_len < size) {
