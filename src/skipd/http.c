@@ -479,13 +479,19 @@ size_t http_server_pending(const struct http_server *s)
     return s->pending;
 }
 
+void http_server_close(struct http_server *s)
+{
+    s->stopped = true;
+    if (s->http != NULL)
+        evhttp_free(s->http);
+    s->http = NULL;
+}
+
 void http_server_free(struct http_server *s)
 {
     if (s == NULL)
         return;
-    s->stopped = true;
-    if (s->http != NULL)
-        evhttp_free(s->http);
+    http_server_close(s);
     SSL_CTX_free(s->tls);
     free(s->parties);
     free(s->n_by_client);

@@ -52,7 +52,11 @@ void http_server_stop(struct http_server *s);
 /* Requests that are not answered yet. */
 size_t http_server_pending(const struct http_server *s);
 
-/* Closes the connections. No exchange may be unanswered. NULL is allowed. */
+/* Closes the connections. No exchange may be unanswered. */
+void http_server_close(struct http_server *s);
+
+/* To be called after the event loop was freed, which is what frees the last of the closed connections. NULL
+ * is allowed. */
 void http_server_free(struct http_server *s);
 
 #endif

@@ -251,7 +251,8 @@ static void daemon_end(struct daemon *d)
     if (d->keeper != NULL)
         keeper_stop(d->keeper);
     store_queue_free(d->queue);
-    http_server_free(d->http);
+    if (d->http != NULL)
+        http_server_close(d->http);
     keeper_free(d->keeper);
     service_free(d->service);
     seal_free(d->seal);
@@ -262,6 +263,7 @@ static void daemon_end(struct daemon *d)
         event_free(d->ending);
     if (d->base != NULL)
         event_base_free(d->base);
+    http_server_free(d->http);
     skipd_conf_free(d->conf);
     text_free(&d->ready);
 }
