@@ -201,8 +201,6 @@ static bool argument_match(const struct token *t, const struct words *w, size_t 
 {
     const struct word *word = &w->list[at];
 
-    v->text = word->text;
-    v->len = word->len;
     *used = 1;
     switch (t->type) {
     case ARGUMENT_NUMBER:
@@ -308,6 +306,10 @@ bool syntax_match(const struct syntax *s, const struct words *w, struct config_v
             return false;
         }
         used = 1;
+        if (t->value >= 0) {
+            values[t->value].text = w->list[at].text;
+            values[t->value].len = w->list[at].len;
+        }
         if (t->kind == TOKEN_KEYWORD) {
             good = token_abbreviated(t, &w->list[at]);
             if (!good)
@@ -320,8 +322,6 @@ bool syntax_match(const struct syntax *s, const struct words *w, struct config_v
                 values[t->value].choice = (unsigned)choice;
             else
                 fault_set(&why, "one of {%.*s} is expected as word %zu", (int)t->len, t->name, at + 1);
-            values[t->value].text = w->list[at].text;
-            values[t->value].len = w->list[at].len;
         } else {
             size_t left = w->n - at - words_needed(s, i + 1);
 
