@@ -28,21 +28,33 @@ void configuration_index_build(struct configuration *c, struct config_errors *er
     }
     for (size_t i = 0; i < c->n_keyrings; i++) {
         struct keyring *k = &c->keyrings[i];
+        const struct keyring *other;
 
-        if (k->name != NULL && !table_add(index->keyrings, span_of(k->name), k))
-            config_error(errors, k->line, "keyring \"%s\" is already defined", k->name);
+        if (k->name == NULL || table_add(index->keyrings, span_of(k->name), k))
+            continue;
+        other = table_get(index->keyrings, span_of(k->name));
+        config_error(errors, k->line, "keyring \"%s\" is already defined in line %u", k->name,
+                     other != NULL ? other->line : 0);
     }
     for (size_t i = 0; i < c->n_profiles; i++) {
         struct sks_profile *p = &c->profiles[i];
+        const struct sks_profile *other;
 
-        if (p->name != NULL && !table_add(index->profiles, span_of(p->name), p))
-            config_error(errors, p->line, "sks profile \"%s\" is already defined", p->name);
+        if (p->name == NULL || table_add(index->profiles, span_of(p->name), p))
+            continue;
+        other = table_get(index->profiles, span_of(p->name));
+        config_error(errors, p->line, "sks profile \"%s\" is already defined in line %u", p->name,
+                     other != NULL ? other->line : 0);
     }
     for (size_t i = 0; i < c->n_ikev2; i++) {
         struct ikev2_profile *p = &c->ikev2[i];
+        const struct ikev2_profile *other;
 
-        if (p->name != NULL && !table_add(ikev2, span_of(p->name), p))
-            config_error(errors, p->line, "ikev2 profile \"%s\" is already defined", p->name);
+        if (p->name == NULL || table_add(ikev2, span_of(p->name), p))
+            continue;
+        other = table_get(ikev2, span_of(p->name));
+        config_error(errors, p->line, "ikev2 profile \"%s\" is already defined in line %u", p->name,
+                     other != NULL ? other->line : 0);
     }
 out:
     table_free(ikev2);
