@@ -56,19 +56,23 @@ peer $5
  tls psk id link key hex $link_psk
  address ipv4 127.0.0.1 port $6
 CONF
-    "$build/bin/skipd" -c "$work/$1.conf" --ready-file "$work/$1.ready" 2>"$work/$1.log" &
+    "$build/bin/skipd" -c "$work/$1.conf" 2>"$work/$1.log" &
     started="$started $!"
+}
+linked() { # NAME: waits until the key source reaches its peer
     for _ in $(seq 100); do
-        [ ! -s "$work/$1.ready" ] || return 0
+        ! grep -q 'link is up' "$work/$1.log" || return 0
         sleep 0.1
     done
     cat "$work/$1.log"
-    echo "the key source $1 did not start"
+    echo "the key source $1 did not come up"
     exit 1
 }
 alice_psk=$(random 48) bob_psk=$(random 48)
 key_source Alice "$alice_port" "$alice_link" "$alice_psk" Bob "$bob_link"
 key_source Bob "$bob_port" "$bob_link" "$bob_psk" Alice "$alice_link"
+linked Alice
+linked Bob
 sed 's/key hex .*/key hex <removed>/' "$work/Alice.conf"
 
 title "2. Two encryptors. This is what operators of routers know:"
