@@ -168,10 +168,8 @@ static bool anybody_inside(void)
     return n != 0;
 }
 
-CK_RV gate_close(uint64_t wait_ms, bool *empty)
+CK_RV gate_close(void)
 {
-    const uint64_t deadline = clock_ms() + wait_ms;
-    struct timespec pause = {0, 50000};
     bool was_on;
 
     if (atomic_load(&forks) != atomic_load(&generation))
@@ -184,8 +182,14 @@ CK_RV gate_close(uint64_t wait_ms, bool *empty)
         pthread_cond_broadcast(&changed);
     }
     pthread_mutex_unlock(&lock);
-    if (!was_on)
-        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    return was_on ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+bool gate_drain(uint64_t wait_ms)
+{
+    const uint64_t deadline = clock_ms() + wait_ms;
+    struct timespec pause = {0, 50000};
+
     /* Looking again and again, and not a signal from who leaves, keeps the way out of every call free of a
      * lock. */
     while (anybody_inside() && clock_left_ms(deadline) > 0) {
@@ -193,8 +197,7 @@ CK_RV gate_close(uint64_t wait_ms, bool *empty)
         if (pause.tv_nsec < 5000000)
             pause.tv_nsec *= 2;
     }
-    *empty = !anybody_inside();
-    return CKR_OK;
+    return !anybody_inside();
 }
 
 void gate_closed(void)

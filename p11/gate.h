@@ -22,9 +22,12 @@ void gate_leave(void);
 CK_RV gate_open(bool *forked);
 void gate_opened(bool success);
 
-/* C_Finalize: closes the gate, wakes gate_wait_closing(), and waits at most `wait_ms` until everybody has
- * left: then `*empty`. CKR_OK, and then the caller calls gate_closed(), or CKR_CRYPTOKI_NOT_INITIALIZED. */
-CK_RV gate_close(uint64_t wait_ms, bool *empty);
+/* C_Finalize: closes the gate and wakes gate_wait_closing(). CKR_OK, and then the caller calls gate_drain()
+ * and gate_closed(), or CKR_CRYPTOKI_NOT_INITIALIZED. */
+CK_RV gate_close(void);
+
+/* Waits at most `wait_ms` until everybody has left. False: somebody has not. */
+bool gate_drain(uint64_t wait_ms);
 void gate_closed(void);
 
 /* For a thread inside: returns when the gate is being closed. */

@@ -264,7 +264,6 @@ static uint64_t longest_call_ms(const struct library *l)
 
 CK_RV general_finalize(const void *reserved)
 {
-    bool empty;
     CK_RV rv;
 
     if (reserved != NULL) {
@@ -273,17 +272,14 @@ CK_RV general_finalize(const void *reserved)
             gate_leave();
         return rv == CKR_OK ? CKR_ARGUMENTS_BAD : rv;
     }
-    rv = gate_enter(); /* the library, whose bounds we ask for, must not go meanwhile */
-    if (rv == CKR_OK) {
-        uint64_t wait_ms = longest_call_ms(library);
-        gate_leave();
-        rv = gate_close(wait_ms, &empty);
-    }
+    rv = gate_close();
     if (rv != CKR_OK)
         return rv;
-    /* Who does not return in time keeps what he uses: it is lost, but nothing is freed under his feet. */
     library_use();
-    if (empty)
+    for (size_t i = 0; library->profiles != NULL && i < library->configuration->n_profiles; i++)
+        skip_profile_interrupt(library->profiles[i]);
+    /* Who does not return in time keeps what he uses: it is lost, but nothing is freed under his feet. */
+    if (gate_drain(longest_call_ms(library)))
         library_free(library);
     else
         log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");

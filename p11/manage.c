@@ -2,6 +2,7 @@
 /* Object management functions: what a caller may do with objects besides using and finding them. */
 #include "p11/manage.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "p11/attribute.h"
 #include "p11/policy.h"
@@ -14,16 +15,26 @@
 #define ONLY_UP   (FLAG_SENSITIVE | FLAG_WRAP_WITH_TRUSTED)
 #define ONLY_DOWN (FLAG_EXTRACTABLE | FLAG_COPYABLE)
 
+/* Has the life of a PPK ended, though nobody took it out yet? */
+static bool object_expired(const struct object *o)
+{
+    uint64_t expires =
+        o->kind == OBJECT_PPK ? atomic_load(&((const struct ppk *)o->of)->expires_ms) : UINT64_MAX;
+
+    return expires != UINT64_MAX && clock_left_ms(expires) == 0;
+}
+
 struct object *object_find(const struct slot *s, CK_OBJECT_HANDLE handle)
 {
     struct objects *objects = s->library->objects;
     struct object *o = object_get(objects, handle);
 
-    if (o != NULL && (o->slot != s->id || !slot_shows(s, o))) {
-        object_put(objects, o);
-        o = NULL;
-    }
-    return o;
+    if (o == NULL || (o->slot == s->id && slot_shows(s, o) && !object_expired(o)))
+        return o;
+    if (o->slot == s->id && o->kind == OBJECT_PPK)
+        ppk_store_expire(s->store);
+    object_put(objects, o);
+    return NULL;
 }
 
 CK_RV key_len_check(CK_KEY_TYPE type, size_t len)

@@ -2,6 +2,7 @@
 #include "p11/sign.h"
 
 #include "p11/library.h"
+#include "p11/manage.h"
 #include "p11/mechanism.h"
 #include "p11/policy.h"
 #include "p11/session.h"
@@ -31,8 +32,8 @@ static CK_RV mac_key(const struct slot *s, const CK_MECHANISM *mechanism, CK_OBJ
         return CKR_MECHANISM_INVALID;
     if (mechanism->pParameter != NULL || mechanism->ulParameterLen != 0)
         return CKR_MECHANISM_PARAM_INVALID;
-    o = object_get(objects, handle);
-    if (o == NULL || o->slot != s->id || o->kind == OBJECT_PEER || !slot_shows(s, o)) {
+    o = object_find(s, handle);
+    if (o == NULL || o->kind == OBJECT_PEER) {
         object_put(objects, o);
         return CKR_KEY_HANDLE_INVALID;
     }
