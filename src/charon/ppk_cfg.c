@@ -27,7 +27,7 @@ static identification_t *configured_id(peer_cfg_t *cfg, bool wildcards)
 
 static identification_t *get_ppk_id(peer_cfg_t *cfg)
 {
-    ike_sa_t *ike_sa = charon->bus->get_sa(charon->bus);
+    ike_sa_t *ike_sa = ppk_sa_thread();
     const struct ppk_peer *peer;
     identification_t *id;
     struct ppk_sa *sa;
@@ -50,7 +50,7 @@ static bool ppk_required(peer_cfg_t *cfg)
 
     if (original_ppk_required(cfg))
         return true;
-    sa = ppk_sa_get(charon->bus->get_sa(charon->bus), false);
+    sa = ppk_sa_get(ppk_sa_thread(), false);
     return sa && ppk_sa_peer(sa)->required;
 }
 

@@ -26,6 +26,7 @@ static void initiating(ike_sa_t *ike_sa)
 
     if (!sa || !cfg)
         return;
+    ppk_sa_thread_initiates(ike_sa);
     ppk_cfg_adopt(cfg);
     ppk_cfg_identity(cfg, sa->identity);
     if (!sa->peer.known && !sa->lookup)
@@ -63,13 +64,13 @@ static bool ike_state_change(listener_t *listener, ike_sa_t *ike_sa, ike_sa_stat
 
 /* As responder: the peer is looked up by its address as soon as it knocks, and again once it has said who it
  * is. */
-static void request_received(struct ppk_sa *sa, ike_sa_t *ike_sa, message_t *message)
+static void request_received(struct ppk_sa *sa, message_t *message)
 {
     peer_cfg_t *cfg;
 
     if (message->get_exchange_type(message) == IKE_SA_INIT || ppk_notify_auth_received(sa, message))
         ppk_sa_lookup(sa, message->get_source(message));
-    cfg = ike_sa->get_peer_cfg(ike_sa);
+    cfg = sa->ike_sa->get_peer_cfg(sa->ike_sa);
     if (cfg)
         ppk_cfg_adopt(cfg);
 }
@@ -81,13 +82,15 @@ static bool message_hook(listener_t *listener, ike_sa_t *ike_sa, message_t *mess
     struct ppk_sa *sa;
 
     (void)listener;
-    if (!plain || !ike_sa || (type != IKE_SA_INIT && type != IKE_AUTH))
+    (void)ike_sa;
+    if (!plain)
         return TRUE;
-    sa = ppk_sa_get(ike_sa, true);
+    sa = type == IKE_SA_INIT || type == IKE_AUTH ? ppk_sa_current() : NULL;
+    ppk_sa_thread_initiates(NULL);
     if (!sa)
         return TRUE;
     if (incoming && message->get_request(message))
-        request_received(sa, ike_sa, message);
+        request_received(sa, message);
     if (incoming && type == IKE_SA_INIT)
         ppk_notify_init_received(sa, message, accept_system_id);
     if (!incoming && type == IKE_SA_INIT && send_system_id)

@@ -29,7 +29,7 @@ bool ppk_ref_is(chunk_t bytes)
 
 struct ppk_sa *ppk_ref_resolve(chunk_t bytes)
 {
-    struct ppk_sa *sa = ppk_sa_get(charon->bus->get_sa(charon->bus), false);
+    struct ppk_sa *sa = ppk_sa_get(ppk_sa_thread(), false);
     uint64_t serial;
 
     if (!sa || !sa->have_key || !ppk_ref_is(bytes))

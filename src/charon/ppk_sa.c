@@ -91,15 +91,29 @@ struct ppk_sa *ppk_sa_get(ike_sa_t *ike_sa, bool create)
     return sa;
 }
 
+static __thread ike_sa_t *initiating;
+
+void ppk_sa_thread_initiates(ike_sa_t *ike_sa)
+{
+    initiating = ike_sa;
+}
+
+ike_sa_t *ppk_sa_thread(void)
+{
+    return initiating ? initiating : charon->bus->get_sa(charon->bus);
+}
+
 struct ppk_sa *ppk_sa_current(void)
 {
-    return ppk_sa_get(charon->bus->get_sa(charon->bus), true);
+    return ppk_sa_get(ppk_sa_thread(), true);
 }
 
 void ppk_sa_remove(ike_sa_t *ike_sa)
 {
     struct ppk_sa *sa;
 
+    if (initiating == ike_sa)
+        initiating = NULL;
     if (!table.mutex)
         return;
     table.mutex->lock(table.mutex);

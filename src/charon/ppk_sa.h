@@ -31,6 +31,12 @@ void ppk_sa_table_destroy(void);
 /* The entry of this IKE_SA, made if create; NULL if there is none, if ike_sa is NULL or the table is gone. */
 struct ppk_sa *ppk_sa_get(ike_sa_t *ike_sa, bool create);
 
+/* The IKE_SA that the calling thread works for. charon's bus says that, except where one IKE_SA initiates
+ * another (a reauthentication): there the bus still names the old one. So the new one is announced from when
+ * it begins to connect until its first message; NULL ends that. */
+ike_sa_t *ppk_sa_thread(void);
+void ppk_sa_thread_initiates(ike_sa_t *ike_sa);
+
 /* The entry of the IKE_SA that the calling thread works for, made at need; NULL if it works for none. */
 struct ppk_sa *ppk_sa_current(void);
 

@@ -169,6 +169,7 @@ charon-systemd {{
   load = {'ppk ' if self.plugin is not None else ''}{STOCK_PLUGINS}
   install_virtual_ip = no
   dos_protection = no
+  delete_rekeyed_delay = 1
   retransmit_timeout = 1
   retransmit_tries = 2
   {self.settings}

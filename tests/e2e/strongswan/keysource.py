@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The real thing: a skipd at each end, with a link between them over the veth, and a ppk-pkcs11 token per host."""
+import os
+import pathlib
+import secrets
+
+from testbed import run, wait_for
+
+BUILD = pathlib.Path(os.environ['PPK_BUILD'])
+TOKEN = BUILD / 'lib/ppk-pkcs11.so'
+SKIP_PORT, LINK_PORT = 8443, 8444
+
+
+class KeySource:
+    """A skipd in a host's namespace, for that host's token, with one peer."""
+
+    def __init__(self, host, system_id):
+        self.host, self.system_id = host, system_id
+        self.psk = secrets.token_hex(48)
+        self.dir = host.dir / 'skipd'
+        self.dir.mkdir()
+        self.process = None
+
+    def link(self, other, link_psk):
+        (self.dir / 'master').write_text(secrets.token_hex(32) + '\n')
+        (self.dir / 'master').chmod(0o600)
+        conf = self.dir / 'skipd.conf'
+        conf.write_text(f'''system-id {self.system_id}
+listen ipv4 127.0.0.1 port {SKIP_PORT}
+listen peers ipv4 {self.host.outer} port {LINK_PORT}
+store sqlite {self.dir}/keys.db
+master-key file {self.dir}/master
+client encryptor
+ tls psk id encryptor key hex {self.psk}
+peer {other.system_id}
+ tls psk id link key hex {link_psk}
+ address ipv4 {other.host.outer} port {LINK_PORT}
+''')
+        conf.chmod(0o600)
+
+    def start(self):
+        ready = self.dir / 'ready'
+        ready.unlink(missing_ok=True)
+        self.process = self.host.bed.start([BUILD / 'bin/skipd', '-c', self.dir / 'skipd.conf', '--ready-file', ready],
+                                           log=self.dir / 'log', prefix=self.host.inside())
+        wait_for(lambda: ready.exists() and ready.stat().st_size, 10, 'skipd starts: ' + (self.dir / 'log').read_text())
+        return self
+
+    def stop(self):
+        self.host.bed.stop(self.process)
+
+    def forget(self):
+        """Loses all its keys."""
+        self.stop()
+        for file in self.dir.glob('keys.db*'):
+            file.unlink()
+        self.start()
+
+
+def pair(one, two, names=('Alice', 'Bob')):
+    """Two linked key sources, started."""
+    sources = KeySource(one, names[0]), KeySource(two, names[1])
+    link_psk = secrets.token_hex(32)
+    sources[0].link(sources[1], link_psk)
+    sources[1].link(sources[0], link_psk)
+    for source in sources:
+        source.start()
+    return sources
+
+
+class Token:
+    """ppk.conf of a host, whose keyring has the other host as its peer."""
+
+    def __init__(self, host, other, source, required=True, remote=None, extra='', manual=None, by='address',
+                 timeout=2000, peer=None, local=True):
+        self.host = host
+        self.conf = host.dir / 'ppk.conf'
+        kind = f'ppk manual id {manual[0]} key hex {manual[1].hex()}' if manual else 'ppk dynamic ks'
+        self.text = f'''keyring dynamic
+ peer {peer or 'to-' + other.name}
+  {kind}{' required' if required else ''}
+  {f'remote-system-id {remote}' if remote else ''}
+  {f'address {other.outer} 255.255.255.255' if by == 'address' else ''}
+{extra}
+'''
+        if source:
+            self.text += f'''sks profile ks type remote
+ kme server ipv4 127.0.0.1 port {SKIP_PORT}
+ {f'local-system-id {source.system_id}' if local else ''}
+ tls psk id encryptor key hex {source.psk}
+ timeout {timeout}
+'''
+        self.conf.write_text(self.text)
+        self.conf.chmod(0o600)
+        run(BUILD / 'bin/ppkctl', 'check', self.conf)
+        self.env = {'PPK_CONF': str(self.conf)}
+
+    def plugin(self, **more):
+        return {'module': TOKEN, 'token': 'dynamic', **more}
+
+    def find(self, *words):
+        """pkcs11-tool on the same configuration (a process of its own)."""
+        return run(*self.host.inside(), 'pkcs11-tool', '--module', TOKEN, *words, env={**os.environ, **self.env}, check=False)

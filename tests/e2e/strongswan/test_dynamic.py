@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Dynamic PPKs from end to end: two hosts, each with its own key source, token and charon."""
+import os
+import re
+import time
+import unittest
+
+import conf
+import keysource
+from p11kit import CLIENT, Server
+from testbed import Bed, Charon, isolate, wait_for
+
+SPY = '/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so'
+FRESH = re.compile(r"ppk: new dynamic PPK '([0-9a-zA-Z]+)'")
+TAKEN = re.compile(r"ppk: dynamic PPK '([0-9a-zA-Z]+)' is in the token")
+
+
+class Dynamic(unittest.TestCase):
+    def setUp(self):
+        self.bed = Bed()
+        self.alice, self.bob = self.bed.net()
+        self.ka, self.kb = keysource.pair(self.alice, self.bob)
+        self.a = self.b = None
+
+    def tearDown(self):
+        try:
+            for charon in (self.a, self.b):
+                if charon:
+                    charon.alive()
+                    self.assertEqual(charon.stop(), 0)
+        finally:
+            self.bed.close()
+
+    def start(self, mine=None, others=None, plugin=None, level=1, **settings):
+        """Both charons; mine, others: arguments of the tokens."""
+        self.ta = keysource.Token(self.alice, self.bob, self.ka, **{'remote': 'Bob', **(mine or {})})
+        self.tb = keysource.Token(self.bob, self.alice, self.kb, **{'remote': 'Alice', **(others or {})})
+        self.a = Charon(self.alice, self.ta.plugin(**(plugin or {})), env=self.ta.env, level=level, **settings).start()
+        self.b = Charon(self.bob, self.tb.plugin(**(plugin or {})), env=self.tb.env, level=level, **settings).start()
+
+    def load(self, mine=None, others=None):
+        """swanctl.conf says nothing of PPKs."""
+        self.a.load(conf.swanctl([conf.connection(self.alice, self.bob, **(mine or {}))]))
+        self.b.load(conf.swanctl([conf.connection(self.bob, self.alice, **(others or {}))]))
+
+    def check_ids(self, count):
+        """As many different PPK IDs at both ends, the same ones."""
+        fresh, taken = FRESH.findall(self.a.text()), TAKEN.findall(self.b.text())
+        self.assertEqual(len(set(fresh)), count, self.a.text())
+        self.assertEqual(sorted(fresh), sorted(taken))
+        return fresh
+
+    def test_must_show(self):
+        """Up, ping, rekey, reauthenticate with a new ID, ping again; and the memory search."""
+        self.start()
+        self.load()
+        self.a.initiate()
+        first = self.check_ids(1)[0]
+        for charon in (self.a, self.b):
+            line = next(text.strip() for text in charon.sas().splitlines() if '/PPK' in text)
+            print(f'    {charon.host.name}, PPK ID {first}: {line}')
+        ping = self.alice.ping(self.bob)
+        self.assertIn('0% packet loss', ping)
+        print('   ', ping.splitlines()[1])
+        self.a.swanctl('--rekey', '--ike', 'peer')
+        self.a.expect('rekeyed between')
+        self.check_ids(1)
+        self.a.swanctl('--rekey', '--child', 'net')
+        self.assertIn('0% packet loss', self.alice.ping(self.bob))
+        time.sleep(1.2)
+        self.a.swanctl('--rekey', '--ike', 'peer', '--reauth')
+        self.a.expect('IKE_SA peer[3] established')
+        ids = self.check_ids(2)
+        time.sleep(0.5)
+        for charon in (self.a, self.b):
+            sas = charon.sas()
+            line = next(text.strip() for text in sas.splitlines() if '/PPK' in text)
+            self.assertEqual(sas.count('ESTABLISHED'), 1, sas)
+            print(f'    {charon.host.name}, PPK ID {ids[1]}: {line}')
+        ping = self.alice.ping(self.bob)
+        self.assertIn('0% packet loss', ping)
+        print('   ', ping.splitlines()[1])
+
+    def test_other_end_initiates(self):
+        self.start()
+        self.load()
+        self.b.initiate()
+        self.assertIn('/PPK', self.a.sas())
+        self.assertIn('0% packet loss', self.bob.ping(self.alice))
+
+    def test_system_ids_by_use_ppk(self):
+        """No remote-system-id is configured: each learns it from the other's USE_PPK."""
+        self.start({'remote': None}, {'remote': None})
+        self.load()
+        self.a.initiate()
+        self.assertIn('/PPK', self.b.sas())
+        self.assertIn("ppk: the peer's SKIP system ID is 'Bob'", self.a.text())
+        self.assertIn("ppk: the peer's SKIP system ID is 'Alice'", self.b.text())
+
+    def test_system_ids_turned_off(self):
+        self.start(plugin={'send_system_id': 'no', 'accept_system_id': 'no'})
+        self.load()
+        self.a.initiate()
+        self.assertIn('/PPK', self.b.sas())
+        for charon in (self.a, self.b):
+            self.assertNotIn('SKIP system ID', charon.text())
+
+    def test_accept_turned_off(self):
+        self.start(plugin={'accept_system_id': 'no'})
+        self.load()
+        self.a.initiate()
+        self.assertIn('/PPK', self.b.sas())
+        self.assertNotIn('SKIP system ID', self.a.text())
+
+    def test_wrong_system_id_of_the_peer(self):
+        """What the peer says is checked by the key source, and the IKE_SA fails."""
+        self.start(others={'extra': ''}, mine={'remote': None})
+        self.tb.conf.write_text(self.tb.text.replace('local-system-id Bob', 'local-system-id Mallory'))
+        self.b.stop()
+        self.b.start()
+        self.load()
+        self.a.initiate(check=False)
+        self.assertNotIn('ESTABLISHED', self.a.sas())
+        self.assertIn("SKIP system ID is 'Mallory'", self.a.text())
+        self.assertIn("ppk: error: no PPK for peer 'to-bob'", self.a.text())
+
+    def test_by_identity(self):
+        """Peers of the keyring that have no address are known by the IKE identity."""
+        self.start({'by': 'name', 'peer': 'bob'}, {'by': 'name', 'peer': 'alice'})
+        self.load()
+        self.a.initiate()
+        self.check_ids(1)
+        self.b.terminate()
+        self.b.initiate()
+        self.assertIn('/PPK', self.a.sas())
+
+    def test_manual_ppk_of_the_keyring(self):
+        manual = ('site-1', bytes(range(32)))
+        self.start({'manual': manual}, {'manual': manual})
+        self.load()
+        self.a.initiate()
+        self.assertIn("ppk: manual PPK 'site-1' for peer 'to-bob'", self.a.text())
+        self.assertIn('/PPK', self.b.sas())
+        self.a.terminate()
+        self.a.initiate()
+        self.assertIn('/PPK', self.b.sas())
+
+    def test_no_key_source_required(self):
+        self.start()
+        self.load()
+        self.ka.stop()
+        begun = time.monotonic()
+        self.a.initiate(check=False)
+        print(f'    no key source, required: failed after {time.monotonic() - begun:.2f} s')
+        self.assertLess(time.monotonic() - begun, 5)
+        self.assertNotIn('ESTABLISHED', self.a.sas())
+        self.assertIn("ppk: error: no PPK for peer 'to-bob'", self.a.text())
+
+    def test_no_key_source_not_required(self):
+        self.start({'required': False}, {'required': False})
+        self.load()
+        self.ka.stop()
+        self.a.initiate()
+        for charon in (self.a, self.b):
+            self.assertIn('ESTABLISHED', charon.sas())
+            self.assertNotIn('/PPK', charon.sas())
+        self.assertIn("ppk: warning: no PPK for peer 'to-bob'", self.a.text())
+
+    def test_responder_requires_and_initiator_has_none(self):
+        """swanctl.conf is lax at both ends, the responder's keyring is not."""
+        self.start({'required': False}, {'required': True})
+        self.load()
+        self.ka.stop()
+        self.a.initiate(check=False)
+        for charon in (self.a, self.b):
+            self.assertNotIn('ESTABLISHED', charon.sas())
+        self.assertIn("ppk: error: the keyring requires a PPK with peer 'to-alice'", self.b.text())
+
+    def test_required_and_ikev1(self):
+        """IKEv1 knows no PPKs: it is no way around the keyring."""
+        self.start()
+        for charon, me, other in ((self.a, self.alice, self.bob), (self.b, self.bob, self.alice)):
+            charon.load(conf.swanctl([conf.connection(me, other).replace('version = 2', 'version = 1')]))
+        self.a.initiate(check=False)
+        for charon in (self.a, self.b):
+            self.assertNotIn('ESTABLISHED', charon.sas())
+        self.assertIn('ppk: error: the keyring requires a PPK', self.a.text() + self.b.text())
+
+    def test_responders_key_source_lost_the_key(self):
+        self.start()
+        self.load()
+        self.kb.stop()
+        self.a.initiate(check=False)
+        for charon in (self.a, self.b):
+            self.assertNotIn('ESTABLISHED', charon.sas())
+        self.kb.start()
+        time.sleep(1)
+        self.a.initiate()
+        self.assertIn('/PPK', self.b.sas())
+
+    def test_responder_has_no_such_key(self):
+        """The initiator's peer revertibly uses what the responder's key source has not (not required: without PPK)."""
+        manual = ('nobody-else', bytes(range(32)))
+        self.start({'manual': manual, 'required': False}, {'required': False})
+        self.load()
+        self.a.initiate()
+        for charon in (self.a, self.b):
+            self.assertIn('ESTABLISHED', charon.sas())
+            self.assertNotIn('/PPK', charon.sas())
+        self.assertIn("ppk: warning: no PPK 'nobody-else' of peer 'to-alice'", self.b.text())
+
+    def test_used_ppks_are_destroyed(self):
+        """pkcs11-spy sees a C_DestroyObject of each PPK, after success and after failure."""
+        self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
+        self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
+        charons = []
+        for host, token in ((self.alice, self.ta), (self.bob, self.tb)):
+            env = {**token.env, 'PKCS11SPY': str(keysource.TOKEN), 'PKCS11SPY_OUTPUT': str(host.dir / 'spy')}
+            charons.append(Charon(host, {'module': SPY, 'token': 'dynamic'}, env=env).start())
+        self.a, self.b = charons
+        self.load()
+        self.a.initiate()
+        for host in (self.alice, self.bob):
+            wait_for(lambda h=host: self.destroyed(h) == [1, 1], 5, f'{host.name} destroys its PPK')
+        self.a.terminate()
+        self.load({'psk': 'another one'})
+        self.a.load(conf.swanctl([conf.connection(self.alice, self.bob)], psk='not the right one'))
+        self.a.initiate(check=False)
+        self.assertNotIn('ESTABLISHED', self.a.sas())
+        for host in (self.alice, self.bob):
+            wait_for(lambda h=host: self.destroyed(h) == [2, 2], 5, f'{host.name} destroys its PPK after a failure')
+            print(f'    {host.name}: 2 PPKs made or fetched, 2 destroyed')
+
+    @staticmethod
+    def destroyed(host):
+        """How many PPKs were used in derivations, and how many of those destroyed, by the spy's log."""
+        used, gone = set(), set()
+        for call in re.split(r'\n\n', (host.dir / 'spy').read_text(errors='replace')):
+            if 'Returned:  0 CKR_OK' not in call:
+                continue
+            used.update(re.findall(r'hBaseKey = (0x[0-9a-f]+)', call))
+            if 'C_DestroyObject' in call:
+                gone.update(re.findall(r'hObject = (0x[0-9a-f]+)', call))
+        return [len(used), len(used & gone)]
+
+    def test_twenty_at_once(self):
+        """20 IKE_SAs that are set up at the same time, each with a PPK of its own."""
+        self.start()
+        for charon, me, other in ((self.a, self.alice, self.bob), (self.b, self.bob, self.alice)):
+            charon.load(conf.swanctl([conf.connection(me, other, name=f'c{n}', childless=True, extra='unique = never',
+                                                      local_id=f'{me.name}{n}', remote_id=f'{other.name}{n}')
+                                      for n in range(20)]))
+        begun = time.monotonic()
+        for n in range(20):
+            self.a.swanctl('--initiate', '--ike', f'c{n}', '--timeout', '-1')
+        for charon in (self.a, self.b):
+            wait_for(lambda c=charon: c.sas().count('/PPK') == 20, 30, '20 IKE_SAs with PPK')
+        print(f'    20 IKE_SAs at once: {time.monotonic() - begun:.2f} s')
+        for charon in (self.a, self.b):
+            self.assertEqual(charon.sas().count('/PPK'), 20, charon.text()[-6000:])
+        self.check_ids(20)
+
+    def test_key_source_down_does_not_stop_others(self):
+        """The initiator's threads wait for a silent key source; charon goes on answering."""
+        self.start({'timeout': 3000}, {'timeout': 3000})
+        self.load()
+        self.alice.ip('route', 'add', 'blackhole', '192.0.2.0/24')
+        self.ka.process.send_signal(19)
+        waiting = self.bed.start(['swanctl', '--initiate', '--child', 'net', '--timeout', '20', '--uri', self.a.socket],
+                                 env=self.a.env)
+        self.a.expect('received packet')
+        begun = time.monotonic()
+        self.a.swanctl('--stats')
+        self.a.swanctl('--list-conns')
+        self.assertLess(time.monotonic() - begun, 1)
+        waiting.wait(20)
+        self.ka.process.send_signal(18)
+        self.assertIn("ppk: error: no PPK for peer 'to-bob'", self.a.text())
+
+    def test_behind_p11_kit(self):
+        """The token in a process of its own: same IKE_SAs, and charon's memory never has the PPK."""
+        self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
+        self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
+        servers = [Server(host, keysource.TOKEN, 'pkcs11:token=dynamic', token.env).start()
+                   for host, token in ((self.alice, self.ta), (self.bob, self.tb))]
+        self.a, self.b = (Charon(server.host, {'module': CLIENT, 'token': 'dynamic'}, env=server.env).start()
+                          for server in servers)
+        self.load()
+        self.a.initiate()
+        self.check_ids(1)
+        self.assertIn('0% packet loss', self.alice.ping(self.bob))
+        self.a.swanctl('--rekey', '--ike', 'peer', '--reauth')
+        self.a.expect('IKE_SA peer[2] established')
+        self.check_ids(2)
+        for server in servers:
+            server.stop()
+
+
+if __name__ == '__main__':
+    isolate(os.environ['PPK_PLUGIN'])
+    unittest.main(verbosity=2)
