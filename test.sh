@@ -10,8 +10,10 @@ cd "$(dirname "$0")"
 tools='build-essential clang clang-format clang-tidy cppcheck cmake ninja-build pkg-config git'
 libraries='libssl-dev libcurl4-openssl-dev libjansson-dev libp11-kit-dev libsqlite3-dev libevent-dev libcmocka-dev'
 peers='opensc softhsm2 p11-kit p11-kit-modules gnutls-bin python3 python3-pykcs11 libnss3 libnss3-dev stunnel4 nginx-light openssl curl binutils iproute2 mandoc sqlite3'
+daemons='charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins libstrongswan-extra-plugins
+    iputils-ping dpkg-dev'
 . scripts/packages.sh
-packages_install $tools $libraries $peers
+packages_install $tools $libraries $peers $daemons
 
 quick=no
 [ "${1:-}" != --quick ] || quick=yes
@@ -45,6 +47,8 @@ tests() {
     fi
 }
 
+[ -e build/strongswan/VERSION ] || step "headers of strongSwan" scripts/strongswan-headers.sh
+
 if [ $quick = no ]; then
     step "clang-format" sh -c 'git ls-files "*.c" "*.h" | xargs clang-format --dry-run -Werror'
     step "configure and build: clang" sh -c "cmake --preset clang && cmake --build build-clang -j $jobs"
@@ -54,6 +58,7 @@ if [ $quick = no ]; then
     tests build-asan-ubsan -LE 'native'
     step "configure and build: TSan" sh -c "cmake --preset tsan && cmake --build build-tsan -j $jobs"
     tests build-tsan -L threads
+    step "fuzz targets, 10 s each" scripts/fuzz.sh 10
 fi
 step "configure and build: gcc, release" sh -c "cmake -S . -B build -G Ninja && cmake --build build -j $jobs"
 tests build
