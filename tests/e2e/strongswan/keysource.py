@@ -3,21 +3,23 @@
 import os
 import pathlib
 import secrets
+import sys
 
+import plainsource
 from testbed import run, wait_for
 
 BUILD = pathlib.Path(os.environ['PPK_BUILD'])
 TOKEN = BUILD / 'lib/ppk-pkcs11.so'
-SKIP_PORT, LINK_PORT = 8443, 8444
+SKIP_PORT = 8443  # and the next one for the link
 
 
 class KeySource:
     """A skipd in a host's namespace, for that host's token, with one peer."""
 
-    def __init__(self, host, system_id):
-        self.host, self.system_id = host, system_id
+    def __init__(self, host, system_id, port=SKIP_PORT):
+        self.host, self.system_id, self.port = host, system_id, port
         self.psk = secrets.token_hex(48)
-        self.dir = host.dir / 'skipd'
+        self.dir = host.dir / f'skipd-{port}'
         self.dir.mkdir()
         self.process = None
 
@@ -26,15 +28,15 @@ class KeySource:
         (self.dir / 'master').chmod(0o600)
         conf = self.dir / 'skipd.conf'
         conf.write_text(f'''system-id {self.system_id}
-listen ipv4 127.0.0.1 port {SKIP_PORT}
-listen peers ipv4 {self.host.outer} port {LINK_PORT}
+listen ipv4 127.0.0.1 port {self.port}
+listen peers ipv4 {self.host.outer} port {self.port + 1}
 store sqlite {self.dir}/keys.db
 master-key file {self.dir}/master
 client encryptor
  tls psk id encryptor key hex {self.psk}
 peer {other.system_id}
  tls psk id link key hex {link_psk}
- address ipv4 {other.host.outer} port {LINK_PORT}
+ address ipv4 {other.host.outer} port {other.port + 1}
 ''')
         conf.chmod(0o600)
 
@@ -49,12 +51,22 @@ peer {other.system_id}
     def stop(self):
         self.host.bed.stop(self.process)
 
-    def forget(self):
-        """Loses all its keys."""
-        self.stop()
-        for file in self.dir.glob('keys.db*'):
-            file.unlink()
-        self.start()
+
+class PlainSource:
+    """A key source whose keys the test knows (plainsource.py)."""
+
+    def __init__(self, host, system_id, secret):
+        self.host, self.system_id, self.secret = host, system_id, secret
+        self.psk = secrets.token_hex(48)
+        port = host.dir / 'plainsource.port'
+        self.process = host.bed.start(
+            [sys.executable, pathlib.Path(__file__).parent / 'plainsource.py', BUILD / 'tests/psk_front', port, self.psk,
+             secret.hex(), system_id], log=host.dir / 'plainsource.log', prefix=host.inside())
+        wait_for(lambda: port.exists() and port.read_text(), 10, 'the plain key source starts')
+        self.port = int(port.read_text())
+
+    def key(self, key_id):
+        return plainsource.key_of(self.secret, key_id)
 
 
 def pair(one, two, names=('Alice', 'Bob')):
@@ -85,7 +97,7 @@ class Token:
 '''
         if source:
             self.text += f'''sks profile ks type remote
- kme server ipv4 127.0.0.1 port {SKIP_PORT}
+ kme server ipv4 127.0.0.1 port {source.port}
  {f'local-system-id {source.system_id}' if local else ''}
  tls psk id encryptor key hex {source.psk}
  timeout {timeout}

@@ -7,6 +7,7 @@ import unittest
 
 import conf
 import keysource
+import memory
 from p11kit import CLIENT, Server
 from testbed import Bed, Charon, isolate, wait_for
 
@@ -50,18 +51,8 @@ class Dynamic(unittest.TestCase):
         self.assertEqual(sorted(fresh), sorted(taken))
         return fresh
 
-    def test_must_show(self):
-        """Up, ping, rekey, reauthenticate with a new ID, ping again; and the memory search."""
-        self.start()
-        self.load()
-        self.a.initiate()
-        first = self.check_ids(1)[0]
-        for charon in (self.a, self.b):
-            line = next(text.strip() for text in charon.sas().splitlines() if '/PPK' in text)
-            print(f'    {charon.host.name}, PPK ID {first}: {line}')
-        ping = self.alice.ping(self.bob)
-        self.assertIn('0% packet loss', ping)
-        print('   ', ping.splitlines()[1])
+    def reauthenticate(self):
+        """Rekeys all that there is, then makes a new IKE_SA with a new PPK."""
         self.a.swanctl('--rekey', '--ike', 'peer')
         self.a.expect('rekeyed between')
         self.check_ids(1)
@@ -70,16 +61,63 @@ class Dynamic(unittest.TestCase):
         time.sleep(1.2)
         self.a.swanctl('--rekey', '--ike', 'peer', '--reauth')
         self.a.expect('IKE_SA peer[3] established')
-        ids = self.check_ids(2)
+        self.check_ids(2)
         time.sleep(0.5)
+
+    def show(self, ppk_id):
         for charon in (self.a, self.b):
             sas = charon.sas()
-            line = next(text.strip() for text in sas.splitlines() if '/PPK' in text)
             self.assertEqual(sas.count('ESTABLISHED'), 1, sas)
-            print(f'    {charon.host.name}, PPK ID {ids[1]}: {line}')
+            line = next(text.strip() for text in sas.splitlines() if '/PPK' in text)
+            print(f'    {charon.host.name}, PPK ID {ppk_id}: {line}')
         ping = self.alice.ping(self.bob)
         self.assertIn('0% packet loss', ping)
         print('   ', ping.splitlines()[1])
+
+    def test_up_rekey_reauthenticate(self):
+        """Up, ping, rekey, reauthenticate with a new ID, ping again."""
+        self.start()
+        self.load()
+        self.a.initiate()
+        self.show(self.check_ids(1)[0])
+        self.reauthenticate()
+        self.show(self.check_ids(2)[1])
+
+    def check_absent(self, ppk, moment):
+        for charon in (self.a, self.b):
+            found, searched = memory.search(charon.process.pid, ppk)
+            print(f'    {charon.host.name}, {moment}: {searched >> 20} MiB of charon searched for the PPK, found {len(found)} times')
+            self.assertEqual(found, [])
+
+    def test_must_show(self):
+        """The token behind p11-kit server at both ends, keys that this test knows: all of the above, and neither charon has
+        the PPK in its memory, which the same search finds in a stock charon that is given it."""
+        secret = os.urandom(32)
+        self.ka, self.kb = (keysource.PlainSource(host, name, secret) for host, name in
+                            ((self.alice, 'Alice'), (self.bob, 'Bob')))
+        self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
+        self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
+        servers = [Server(host, keysource.TOKEN, 'pkcs11:token=dynamic', token.env).start()
+                   for host, token in ((self.alice, self.ta), (self.bob, self.tb))]
+        self.a, self.b = (Charon(server.host, {'module': CLIENT, 'token': 'dynamic'}, env=server.env).start()
+                          for server in servers)
+        self.load()
+        self.a.initiate()
+        first = self.check_ids(1)[0]
+        self.show(first)
+        self.check_absent(self.ka.key(bytes.fromhex(first)), 'before reauthentication')
+        self.reauthenticate()
+        second = self.check_ids(2)[1]
+        self.show(second)
+        for ppk_id in (first, second):
+            self.check_absent(self.ka.key(bytes.fromhex(ppk_id)), f'after reauthentication, PPK {ppk_id[:8]}…')
+        known = self.ka.key(bytes.fromhex(second))
+        self.b.stop()
+        self.b = Charon(self.bob).start()
+        self.b.load(conf.swanctl([conf.connection(self.bob, self.alice)], [(second, known.hex())]))
+        found, _ = memory.search(self.b.process.pid, known)
+        print(f'    the same search in a stock charon with this PPK: {found}')
+        self.assertNotEqual(found, [])
 
     def test_other_end_initiates(self):
         self.start()
@@ -198,6 +236,24 @@ class Dynamic(unittest.TestCase):
         self.a.initiate()
         self.assertIn('/PPK', self.b.sas())
 
+    def test_responders_key_source_has_no_such_key(self):
+        """It is there, and answers that it does not have the key."""
+        third = keysource.KeySource(self.bob, 'Bob', port=9443)
+        third.link(self.ka, '00' * 32)
+        third.start()
+        self.kb, self.linked = third, self.kb
+        for required in (True, False):
+            self.start({'required': required}, {'required': required})
+            self.load()
+            self.a.initiate(check=False)
+            for charon in (self.a, self.b):
+                self.assertEqual('ESTABLISHED' in charon.sas(), not required)
+                self.assertNotIn('/PPK', charon.sas())
+            self.assertRegex(self.b.text(), "ppk: warning: no PPK '[0-9a-f]{32}' of peer 'to-alice': no PPK with this ID")
+            self.a.stop()
+            self.b.stop()
+        self.a = self.b = None
+
     def test_responder_has_no_such_key(self):
         """The initiator's peer revertibly uses what the responder's key source has not (not required: without PPK)."""
         manual = ('nobody-else', bytes(range(32)))
@@ -276,24 +332,6 @@ class Dynamic(unittest.TestCase):
         waiting.wait(20)
         self.ka.process.send_signal(18)
         self.assertIn("ppk: error: no PPK for peer 'to-bob'", self.a.text())
-
-    def test_behind_p11_kit(self):
-        """The token in a process of its own: same IKE_SAs, and charon's memory never has the PPK."""
-        self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
-        self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
-        servers = [Server(host, keysource.TOKEN, 'pkcs11:token=dynamic', token.env).start()
-                   for host, token in ((self.alice, self.ta), (self.bob, self.tb))]
-        self.a, self.b = (Charon(server.host, {'module': CLIENT, 'token': 'dynamic'}, env=server.env).start()
-                          for server in servers)
-        self.load()
-        self.a.initiate()
-        self.check_ids(1)
-        self.assertIn('0% packet loss', self.alice.ping(self.bob))
-        self.a.swanctl('--rekey', '--ike', 'peer', '--reauth')
-        self.a.expect('IKE_SA peer[2] established')
-        self.check_ids(2)
-        for server in servers:
-            server.stop()
 
 
 if __name__ == '__main__':
