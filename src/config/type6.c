@@ -115,9 +115,8 @@ static struct secret *salt_derive(const struct type6 *t, const uint8_t *salt)
 
     if (out != NULL && context != NULL && secret_open(t->master, &master)) {
         OSSL_PARAM params[] = {
-            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PASSWORD, (void *)(uintptr_t)master.data,
-                                              master.len),
-            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, SALT_LEN),
+            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PASSWORD, (void *)master.data, master.len),
+            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)salt, SALT_LEN),
             OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),
             OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_R, &r),
             OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_P, &p),
@@ -202,6 +201,7 @@ static size_t sealed_decode(uint8_t *out, const char *text)
     size_t len = strnlen(text, SEALED_MAX * 4 / 3 + 2);
     size_t octets = len * 3 / 4;
 
+    out[0] = 0;
     if (octets < HEADER_LEN + TAG_LEN || octets > SEALED_MAX || !base64url_decode(out, text, len) ||
         out[0] != VERSION)
         return 0;

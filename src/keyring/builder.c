@@ -21,11 +21,13 @@ static void *array_add(struct config_call *call, void *array, size_t *n, size_t 
 
     memcpy(&first, array, sizeof first);
     if ((*n & (*n - 1)) == 0) { /* 0 or a power of two: full */
-        first = reallocarray(first, *n == 0 ? 1 : 2 * *n, size);
-        if (first == NULL) {
+        void *bigger = reallocarray(first, *n == 0 ? 1 : 2 * *n, size);
+
+        if (bigger == NULL) {
             config_wrong(call, "no memory left");
             return NULL;
         }
+        first = bigger;
         memcpy(array, &first, sizeof first);
     }
     element = (char *)first + *n * size;

@@ -108,7 +108,7 @@ static void profile_clear(struct sks_profile *p)
 static void peer_clear(struct peer *p)
 {
     for (size_t i = 0; i < p->n_manual; i++) {
-        free((void *)(uintptr_t)p->manual[i].id.data);
+        free((void *)p->manual[i].id.data);
         config_secret_clear(&p->manual[i].key);
     }
     free(p->manual);

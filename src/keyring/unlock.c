@@ -102,11 +102,16 @@ bool configuration_open(struct configuration *c, const struct secret *master_key
     t = type6_from(master_key, fault);
     if (t == NULL)
         goto out;
-    while (opened < n && (values[opened] = type6_open(t, sealed.list[opened]->sealed, fault)) != NULL)
-        opened++;
+    for (; opened < n; opened++) {
+        const struct config_secret *s = sealed.list[opened];
+
+        values[opened] = s != NULL ? type6_open(t, s->sealed, fault) : NULL;
+        if (values[opened] == NULL) {
+            *line = s != NULL ? s->line : 0;
+            break;
+        }
+    }
     good = opened == n;
-    if (!good)
-        *line = sealed.list[opened]->line;
     for (size_t i = 0; i < opened; i++) {
         if (good)
             atomic_store(&sealed.list[i]->value, values[i]);

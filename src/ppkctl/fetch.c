@@ -16,7 +16,7 @@ static bool key_new(const struct token *t, const char *peer, uint32_t size, CK_O
     CK_MECHANISM mechanism = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
     CK_ULONG len = size / 8;
     CK_ATTRIBUTE template[] = {
-        {CKA_LABEL, (void *)(uintptr_t)peer, strlen(peer)},
+        {CKA_LABEL, (void *)peer, strlen(peer)},
         {CKA_VALUE_LEN, &len, sizeof len},
     };
     CK_RV rv = t->p11->C_GenerateKey(t->session, &mechanism, template, size > 0 ? 2 : 1, key);
@@ -34,8 +34,8 @@ static bool key_find(const struct token *t, const char *peer, const char *id, CK
     CK_ATTRIBUTE template[] = {
         {CKA_CLASS, &class, sizeof class},
         {CKA_KEY_TYPE, &type, sizeof type},
-        {CKA_LABEL, (void *)(uintptr_t)peer, strlen(peer)},
-        {CKA_ID, (void *)(uintptr_t)id, strlen(id)},
+        {CKA_LABEL, (void *)peer, strlen(peer)},
+        {CKA_ID, (void *)id, strlen(id)},
     };
     CK_ULONG n = 0;
     CK_RV rv = t->p11->C_FindObjectsInit(t->session, template, 4);
@@ -127,7 +127,7 @@ static bool hmac_show(const struct token *t, CK_OBJECT_HANDLE key, const char *d
     CK_RV rv = t->p11->C_SignInit(t->session, &mechanism, key);
 
     if (rv == CKR_OK)
-        rv = t->p11->C_Sign(t->session, (CK_BYTE_PTR)(uintptr_t)data, strlen(data), mac, &len);
+        rv = t->p11->C_Sign(t->session, (CK_BYTE_PTR)data, strlen(data), mac, &len);
     if (rv != CKR_OK) {
         token_say("C_Sign", rv);
         return false;

@@ -191,23 +191,35 @@ static bool size_read(const char *text, uint32_t *size)
 
 static bool option_take(struct options *o, int letter)
 {
-    const char **text = letter == 'c'   ? &o->config
-                        : letter == 'd' ? &o->module
-                        : letter == 'k' ? &o->keyring
-                        : letter == 'i' ? &o->id
-                        : letter == 'h' ? &o->hmac
-                        : letter == 'm' ? &o->master_key_file
-                                        : NULL;
-
-    if (text != NULL)
-        *text = optarg;
-    if (letter == 'c')
+    switch (letter) {
+    case 'c':
+        o->config = optarg;
         o->config_given = true;
-    if (letter == 'x')
+        break;
+    case 'd':
+        o->module = optarg;
+        break;
+    case 'k':
+        o->keyring = optarg;
+        break;
+    case 'i':
+        o->id = optarg;
+        break;
+    case 'h':
+        o->hmac = optarg;
+        break;
+    case 'm':
+        o->master_key_file = optarg;
+        break;
+    case 'x':
         o->hex = true;
-    if (letter == 's' && !size_read(optarg, &o->size)) {
-        say("--size: '%s' is not a number of bits, a multiple of 8 up to %d", optarg, SECRET_MAX * 8);
-        return false;
+        break;
+    default: /* 's' */
+        if (!size_read(optarg, &o->size)) {
+            say("--size: '%s' is not a number of bits, a multiple of 8 up to %d", optarg, SECRET_MAX * 8);
+            return false;
+        }
+        break;
     }
     return true;
 }

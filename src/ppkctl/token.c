@@ -107,8 +107,8 @@ static bool slot_try(struct token *t, CK_SLOT_ID slot, const char *keyring, cons
     CK_OBJECT_CLASS class = CKO_DATA;
     CK_ATTRIBUTE template[] = {
         {CKA_CLASS, &class, sizeof class},
-        {CKA_APPLICATION, (void *)(uintptr_t)PPK_PEER_APPLICATION, strlen(PPK_PEER_APPLICATION)},
-        {CKA_LABEL, (void *)(uintptr_t)peer, strlen(peer)},
+        {CKA_APPLICATION, (void *)PPK_PEER_APPLICATION, strlen(PPK_PEER_APPLICATION)},
+        {CKA_LABEL, (void *)peer, strlen(peer)},
     };
     CK_OBJECT_HANDLE object;
     CK_TOKEN_INFO info;
@@ -184,7 +184,7 @@ bool token_login(struct token *t, const struct secret *master_key)
     if (master_key == NULL)
         return true;
     if (secret_open(master_key, &view))
-        rv = t->p11->C_Login(t->session, CKU_USER, (CK_BYTE_PTR)(uintptr_t)view.data, view.len);
+        rv = t->p11->C_Login(t->session, CKU_USER, (CK_BYTE_PTR)view.data, view.len);
     secret_close(&view);
     if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
         return true;
