@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The main job, end to end, on one machine: two key sources (Alice, Bob), two encryptors with a token each; both ends mix the same
 # new PPK into the same IKE keys, and nobody ever sees it. Debian 12; installs what is missing; ends what it started.
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")"
 
 . scripts/packages.sh
@@ -10,7 +10,7 @@ packages_install build-essential cmake ninja-build pkg-config libssl-dev libcurl
     libp11-kit-dev libsqlite3-dev libevent-dev opensc openssl
 
 build=${BUILD:-build}
-if [ ! -e "$build/build.ninja" ]; then
+if [ ! -e "$build/CMakeCache.txt" ]; then
     cmake -S . -B "$build" -G Ninja -DBUILD_TESTING="${BUILD_TESTING:-OFF}" >/dev/null
 fi
 cmake --build "$build" -j "$(nproc)" | tail -n 1
