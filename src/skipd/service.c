@@ -63,8 +63,10 @@ static struct seal_label label_of(const struct store_row *row)
 
 static void copy_id(char to[static SYSTEM_ID_MAX + 1], const char *id)
 {
-    strncpy(to, id, SYSTEM_ID_MAX);
-    to[SYSTEM_ID_MAX] = '\0';
+    size_t len = strnlen(id, SYSTEM_ID_MAX);
+
+    memcpy(to, id, len);
+    memset(to + len, 0, SYSTEM_ID_MAX + 1 - len);
 }
 
 /* ---- new keys ---- */
