@@ -10,10 +10,12 @@ packages_install build-essential cmake ninja-build pkg-config libssl-dev libcurl
     libp11-kit-dev libsqlite3-dev libevent-dev opensc openssl
 
 build=${BUILD:-build}
-if [ ! -e "$build/CMakeCache.txt" ]; then
-    cmake -S . -B "$build" -G Ninja -DBUILD_TESTING="${BUILD_TESTING:-OFF}" >/dev/null
-fi
-cmake --build "$build" -j "$(nproc)" | tail -n 1
+mkdir -p "$build"
+echo "building in $build ..."
+{
+    [ -e "$build/CMakeCache.txt" ] || cmake -S . -B "$build" -G Ninja -DBUILD_TESTING="${BUILD_TESTING:-OFF}"
+    cmake --build "$build" -j "$(nproc)"
+} >"$build/quickstart.log" 2>&1 || { cat "$build/quickstart.log"; echo "the build failed"; exit 1; }
 build=$(cd "$build" && pwd)
 token=$build/lib/ppk-pkcs11.so
 work=$(mktemp -d)
