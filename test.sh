@@ -60,5 +60,5 @@ if [ $quick = no ]; then
     tests build-tsan -L threads
     step "fuzz targets, 10 s each" scripts/fuzz.sh 10
 fi
-step "configure and build: gcc, release" sh -c "cmake -S . -B build -G Ninja && cmake --build build -j $jobs"
+step "configure and build: gcc, release" sh -c "cmake -S . -B build -G Ninja -DBUILD_TESTING=ON && cmake --build build -j $jobs"
 tests build
