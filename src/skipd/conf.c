@@ -246,7 +246,7 @@ static void apply_psk(struct config_call *call)
     i->psk_id = copy(word(call, "ID"));
     i->psk_line = call->line;
     i->psk_hash = hash == NULL ? PSK_HASH_ANY : hash->choice == 0 ? PSK_HASH_SHA256 : PSK_HASH_SHA384;
-    config_secret_take(call, "KEY", "a TLS PSK", 16, 256, &i->psk, &i->psk_sealed);
+    config_secret_take(call, "KEY", "TLS PSK", 16, 256, &i->psk, &i->psk_sealed);
 }
 
 static void apply_certificate_name(struct config_call *call)
