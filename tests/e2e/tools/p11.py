@@ -56,6 +56,7 @@ def template(attributes):
 class Token:
     def __init__(self, path=None):
         self.module = ctypes.CDLL(path or os.environ['PPK_TOKEN'], mode=os.RTLD_NOW | os.RTLD_LOCAL)
+        self.open = True
         self.call('C_Initialize', byref(InitializeArgs(flags=CKF_OS_LOCKING_OK)))
 
     def call(self, name, *args):
@@ -77,6 +78,7 @@ class Token:
         return Session(self, session.value)
 
     def finalize(self):
+        self.open = False
         self.call('C_Finalize', None)
 
 
