@@ -211,9 +211,9 @@ static void attempt_advance(struct course *c, size_t i)
 }
 
 /* The server to be asked next: in the order of the configuration those that are well or whose time aside is
- * over; if there is none and nothing is under way, the one whose time is over first, since a tunnel that
- * cannot come up has nothing to lose. */
-static bool server_choose(struct course *c, size_t *out)
+ * over; if there is none and what is under way is `silent` (or nothing), the one whose time is over first,
+ * since a tunnel that cannot come up has nothing to lose. */
+static bool server_choose(struct course *c, bool silent, size_t *out)
 {
     struct skip_profile *p = c->profile;
     uint64_t now = clock_ms();
@@ -228,7 +228,7 @@ static bool server_choose(struct course *c, size_t *out)
         else if (last_resort == SIZE_MAX || s->aside_until < p->servers[last_resort].aside_until)
             last_resort = i;
     }
-    if (choice == SIZE_MAX && c->running == 0)
+    if (choice == SIZE_MAX && silent)
         choice = last_resort;
     if (choice != SIZE_MAX && p->servers[choice].failures > 0)
         p->servers[choice].probed = c->attempts[choice].probing = true;
@@ -313,48 +313,48 @@ static void course_drop(struct course *c, bool interrupted)
     }
 }
 
+static bool course_interrupted(struct course *c)
+{
+    pthread_mutex_lock(&c->profile->lock);
+    bool interrupted = c->profile->interrupted;
+    pthread_mutex_unlock(&c->profile->lock);
+    return interrupted;
+}
+
 /* Asks servers until one gives what is wanted, all have been asked, one's word is final, or the time is over.
  * True: `out` is the answer. */
 static bool course_run(struct course *c, struct skip_answer *out, size_t *server)
 {
     uint32_t hedge_ms = c->profile->conf->hedge_ms;
-    uint64_t hedge_at = 0;
-    bool more = true;
+    uint64_t silent_at = 0; /* when what is under way has been silent for too long */
+    bool failed = false;    /* one has just turned out to be busy or broken */
     for (;;) {
         uint64_t now = clock_ms();
         size_t i = 0;
-        bool due = c->running == 0 || (hedge_ms && now >= hedge_at);
-        if (now < c->deadline && more && due && c->verdict == SKIP_OK) {
-            more = server_choose(c, &i);
-            if (more) {
-                c->attempts[i].began = now;
-                c->attempts[i].bound = attempt_bound(c, now);
-                attempt_advance(c, i);
-                hedge_at = clock_ms() + hedge_ms;
-                continue;
-            }
-            more = c->running > 0; /* a server that is set aside may be the last resort later */
-            if (!more)
-                return false;
+        bool silent = c->running == 0 || (hedge_ms && now >= silent_at);
+        bool due = (silent || failed) && c->verdict == SKIP_OK && now < c->deadline;
+        failed = false;
+        if (due && server_choose(c, silent, &i)) {
+            c->attempts[i].began = now;
+            c->attempts[i].bound = attempt_bound(c, now);
+            attempt_advance(c, i);
+            silent_at = clock_ms() + hedge_ms;
+            continue;
         }
         if (c->running == 0 || now >= c->deadline)
             return false;
-        bool hedging = hedge_ms && c->verdict == SKIP_OK && hedge_at > now && hedge_at < c->deadline;
-        if (c->transport->wire_wait(c->wire, hedging ? hedge_at : c->deadline, &i, out)) {
-            if (answer_take(c, i, out)) {
+        bool hedging = hedge_ms && c->verdict == SKIP_OK && silent_at > now && silent_at < c->deadline;
+        if (c->transport->wire_wait(c->wire, hedging ? silent_at : c->deadline, &i, out)) {
+            bool good = answer_take(c, i, out);
+            failed = c->attempts[i].stage == STAGE_OVER;
+            if (good) {
                 c->attempts[i].stage = STAGE_OVER;
                 *server = i;
                 return true;
             }
-            if (c->attempts[i].stage == STAGE_OVER)
-                hedge_at = 0;
             memset(out, 0, sizeof *out);
-        } else {
-            pthread_mutex_lock(&c->profile->lock);
-            bool interrupted = c->profile->interrupted;
-            pthread_mutex_unlock(&c->profile->lock);
-            if (interrupted)
-                return false;
+        } else if (course_interrupted(c)) {
+            return false;
         }
     }
 }
@@ -399,9 +399,7 @@ enum skip_result skip_call_run(struct skip_profile *p, const struct skip_call *w
         goto out;
     c.transport = p->transport;
     good = course_run(&c, out, server);
-    pthread_mutex_lock(&p->lock);
-    interrupted = p->interrupted;
-    pthread_mutex_unlock(&p->lock);
+    interrupted = course_interrupted(&c);
     course_drop(&c, interrupted);
     skip_profile_wire_give(p, c.wire);
     result = course_result(&c, good);

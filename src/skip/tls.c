@@ -76,8 +76,8 @@ void tls_forget(struct tls_peer *peer)
     }
 }
 
-/* What was offered for TLS 1.3 would stay, with the PSK in it, as long as a connection that came to be TLS 1.2. A session
- * of TLS 1.3 holds other secrets by now. */
+/* What was offered for TLS 1.3 would stay, with the PSK in it, as long as a connection that came to be
+ * TLS 1.2. A session of TLS 1.3 holds other secrets by now. */
 static void on_info(const SSL *ssl, int where, int value)
 {
     (void)value;

@@ -405,6 +405,9 @@ static void line_failed(const struct line *l, struct skip_answer *out)
     const struct sks_profile *p = l->wire->profile;
     const char *error = l->error[0] ? l->error : curl_easy_strerror(l->code);
     uint64_t took = clock_ms() - l->began;
+    /* libcurl's words for a connection that ends just when it stands. */
+    if (strncmp(error, "getpeername", 11) == 0)
+        error = "it ended the connection behind the TLS handshake";
     out->result = l->no_memory || l->code == CURLE_OUT_OF_MEMORY ? SKIP_NO_MEMORY : SKIP_UNREACHABLE;
     if (l->no_memory)
         fault_set(&out->fault, "no locked memory left for its answer");

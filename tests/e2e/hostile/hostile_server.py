@@ -162,6 +162,11 @@ def cut_eof(c, key_id, size):
     raise Close
 
 
+def cut_eof_json(c, key_id, size):
+    c.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + json.dumps(message(key_id)).encode()[:-10])
+    raise Close
+
+
 def chunked(c, key_id, size):
     body = json.dumps(message(key_id)).encode()
     pieces = [body[i:i + 7] for i in range(0, len(body), 7)]
@@ -253,6 +258,7 @@ SCENARIOS = {
     "cut-length": cut_length,
     "cut-chunk": cut_chunk,
     "cut-eof": cut_eof,
+    "cut-eof-json": cut_eof_json,
     "huge": huge,
     "huge-chunked": huge_chunked,
     "huge-header": huge_header,

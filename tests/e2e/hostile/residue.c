@@ -129,8 +129,8 @@ static void expect(struct needle *needles, size_t count, unsigned copies, const 
     unsigned wrong = 0;
     for (size_t k = 0; k < count; k++) {
         if (needles[k].found_bytes != 2 * copies || needles[k].found_hex != 0) {
-            printf("%s, key %zu: %u halves in bytes, %u in hex; in\n%s\n", what, k,
-                   needles[k].found_bytes, needles[k].found_hex, needles[k].where);
+            printf("%s, key %zu: %u halves in bytes, %u in hex; in\n%s\n", what, k, needles[k].found_bytes,
+                   needles[k].found_hex, needles[k].where);
             wrong++;
         }
     }
