@@ -536,6 +536,7 @@ void secret_after_fork(void)
 {
     struct arena *a = &the_arena;
 
+    crypto_after_fork(); /* secrets are sealed with it */
     /* The mappings stay, all zeros: whoever still holds a pointer finds nothing there, and may even give it
      * back. */
     for (unsigned i = 0; i < SHARDS; i++) {

@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
 #include <stdatomic.h>
@@ -46,31 +47,43 @@ OSSL_LIB_CTX *crypto_context(void)
     return now;
 }
 
+void crypto_after_fork(void)
+{
+    static OSSL_LIB_CTX *left_behind; /* to free it could mean to wait for its locks */
+    OSSL_LIB_CTX *old = atomic_exchange(&context, NULL);
+
+    if (old)
+        left_behind = old;
+    (void)left_behind;
+}
+
 bool crypto_alive(void)
 {
     return OPENSSL_init_crypto(0, NULL) == 1;
 }
 
-typedef int generate(OSSL_LIB_CTX *, unsigned char *, size_t, unsigned);
-
-static bool random_bytes(generate *f, void *out, size_t len)
+/* The thread's own generator of our context, asked directly: RAND_bytes_ex() would first ask for a
+ * RAND_METHOD that the host may have set, under a lock of the whole process, which a forked child may find
+ * held for ever. */
+static bool random_bytes(EVP_RAND_CTX *generator(OSSL_LIB_CTX *), void *out, size_t len)
 {
     OSSL_LIB_CTX *c = crypto_context();
 
     if (!c)
         return false;
     ERR_set_mark();
-    bool ok = f(c, out, len, 0) == 1;
+    EVP_RAND_CTX *g = generator(c);
+    bool ok = g && EVP_RAND_generate(g, out, len, 0, 0, NULL, 0) == 1;
     ERR_pop_to_mark();
     return ok;
 }
 
 bool crypto_random(void *out, size_t len)
 {
-    return random_bytes(RAND_bytes_ex, out, len);
+    return random_bytes(RAND_get0_public, out, len);
 }
 
 bool crypto_random_private(void *out, size_t len)
 {
-    return random_bytes(RAND_priv_bytes_ex, out, len);
+    return random_bytes(RAND_get0_private, out, len);
 }

@@ -13,6 +13,10 @@
  * have torn OpenSSL down before ours would run. NULL: no memory, or OpenSSL is torn down already. */
 OSSL_LIB_CTX *crypto_context(void);
 
+/* In a forked child, before anything else of OpenSSL's: the next crypto_context() makes a new one. The old
+ * one's locks may be held for ever by threads that are not here. */
+void crypto_after_fork(void);
+
 /* May OpenSSL still be used? False once the process's exit handlers have run OPENSSL_cleanup(). Cheap. */
 bool crypto_alive(void);
 
