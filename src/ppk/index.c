@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-/* A chain is at most this long on average. */
-enum { FIRST_BUCKETS = 2, LOAD = 2 };
+/* There are as many buckets as PPKs, or up to twice as many. */
+enum { FIRST_BUCKETS = 2 };
 
 bool index_init(struct ppk_index *x)
 {
@@ -101,7 +101,7 @@ bool index_add(struct ppk_index *x, struct ppk *ppk)
     pthread_rwlock_wrlock(&shard->lock);
     if (!shard->buckets)
         added = shard_resize(shard, FIRST_BUCKETS);
-    else if (shard->count / LOAD > shard->mask && shard->mask < UINT32_MAX / 4)
+    else if (shard->count > shard->mask && shard->mask < UINT32_MAX / 4)
         (void)shard_resize(shard, 2 * (shard->mask + 1)); /* if there is no memory, chains get longer */
     if (added) {
         struct ppk **bucket = &shard->buckets[ppk->hash & shard->mask];
@@ -122,7 +122,7 @@ static void shard_remove(struct index_shard *shard, struct ppk *ppk)
     *at = ppk->chain;
     ppk->chain = NULL;
     shard->count--;
-    if (shard->mask >= 4 * FIRST_BUCKETS && shard->count * 4 / LOAD < shard->mask)
+    if (shard->mask >= 4 * FIRST_BUCKETS && shard->count * 4 < shard->mask)
         (void)shard_resize(shard, (shard->mask + 1) / 2);
 }
 
