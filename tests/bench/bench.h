@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ppk-bench: the same operations on several PKCS#11 modules, side by side. */
+#ifndef PPK_BENCH_H
+#define PPK_BENCH_H
+
+#include "ppk/pkcs11-3.h"
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- modules (module.c) --- */
+
+/* What is measured: a PKCS#11 module, or OpenSSL itself as the limit of what a module can reach. */
+struct subject {
+    char name[64];
+    char path[512];
+    bool bare; /* OpenSSL's EVP_MAC with a reused context; no functions */
+    bool ours;
+    CK_FUNCTION_LIST_PTR f;
+    CK_SLOT_ID slot;
+    CK_MECHANISM_TYPE prf_plus; /* the number by which the module knows it, or 0 */
+    uint64_t init_ns;           /* what C_Initialize took */
+    CK_SESSION_HANDLE holder;   /* the session that owns the objects to be found */
+    CK_OBJECT_HANDLE *objects;
+    size_t n_objects;
+};
+
+/* Loads `what`: a path, or one of nss, softhsm2, openssl. False: `why` says it. `conf` is a directory for the
+ * files that a module needs. */
+bool subject_open(struct subject *s, const char *what, const char *conf, char *why, size_t why_size);
+void subject_close(struct subject *s);
+
+/* Only C_Initialize and the first search that finds nothing; for the cold start. */
+bool module_load(struct subject *s, const char *path, char *why, size_t why_size);
+bool module_first_search(struct subject *s, char *why, size_t why_size);
+
+uint64_t now_ns(void);
+
+/* --- operations (operations.c) --- */
+
+enum { THREADS_MAX = 16 };
+
+struct operation;
+
+struct worker {
+    struct subject *subject;
+    const struct operation *op;
+    CK_SESSION_HANDLE session;
+    CK_OBJECT_HANDLE key, seed_key;
+    EVP_MAC_CTX *mac;
+    uint64_t iterations, random;
+    uint64_t started, ended;
+    CK_RV rv; /* of the first call that failed */
+};
+
+struct operation {
+    const char *name, *text;
+    bool bare;      /* OpenSSL itself can do it */
+    bool needs_prf; /* only modules that have prf+ */
+    bool finds;     /* depends on the number of objects */
+    CK_MECHANISM_TYPE mechanism;
+    const char *digest;
+    CK_ULONG seed, out; /* bytes */
+    bool (*prepare)(struct worker *w);
+    bool (*once)(struct worker *w);
+    void (*finish)(struct worker *w);
+};
+
+extern const struct operation operations[];
+extern const size_t n_operations;
+
+/* Lets the subject hold `n` objects, with the IDs 0 to n-1. False: `rv` says why. */
+bool objects_grow(struct subject *s, size_t n, CK_RV *rv);
+
+/* --- results (report.c, goals.c) --- */
+
+enum { SUBJECTS_MAX = 8, PASSES_MAX = 64 };
+
+struct result {
+    char operation[48];
+    char text[80];
+    unsigned threads;
+    size_t subject;
+    double passes[PASSES_MAX]; /* nanoseconds per operation, or bytes */
+    unsigned n_passes;
+    char error[64]; /* why there is none */
+};
+
+struct results {
+    struct subject subjects[SUBJECTS_MAX];
+    size_t n_subjects;
+    struct result *all;
+    size_t n, room;
+};
+
+/* A new one; never NULL: ends the program without memory. */
+struct result *results_add(struct results *r, const char *operation, const char *text, unsigned threads,
+                           size_t subject);
+const struct result *results_find(const struct results *r, const char *operation, unsigned threads,
+                                  size_t subject);
+double result_best(const struct result *r);
+double result_median(const struct result *r);
+
+void report_table(const struct results *r);
+bool report_json(const struct results *r, const char *path);
+
+/* Compares with the goals of the project, where the subjects are there for it. */
+void report_goals(const struct results *r);
+
+#endif

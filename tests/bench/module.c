@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* NSS's softoken takes its parameters in a field of its own, where others have pReserved. */
+struct init_args {
+    CK_C_INITIALIZE_ARGS standard;
+    void *reserved;
+};
+
+static char nss_parameters[] =
+    "configdir='' certPrefix='' keyPrefix='' secmod='' flags=noModDB,readOnly,noCertDB";
+
+uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static bool is_nss(const char *path)
+{
+    return strstr(path, "softokn") != NULL;
+}
+
+static bool failed(char *why, size_t size, const char *call, CK_RV rv)
+{
+    (void)snprintf(why, size, "%s: 0x%lx", call, rv);
+    return false;
+}
+
+/* The slot for the work: the first with a token. */
+static bool choose_slot(struct subject *s, char *why, size_t size)
+{
+    CK_ULONG n = 1;
+    CK_RV rv = s->f->C_GetSlotList(CK_TRUE, &s->slot, &n);
+
+    if (rv == CKR_BUFFER_TOO_SMALL) {
+        CK_SLOT_ID slots[64];
+        n = 64;
+        rv = s->f->C_GetSlotList(CK_TRUE, slots, &n);
+        s->slot = slots[0];
+    }
+    if (rv != CKR_OK || n == 0)
+        return failed(why, size, "C_GetSlotList", rv);
+    return true;
+}
+
+bool module_load(struct subject *s, const char *path, char *why, size_t why_size)
+{
+    struct init_args args = {.standard = {.flags = CKF_OS_LOCKING_OK}};
+    CK_C_GetFunctionList get = NULL;
+    CK_RV rv = CKR_OK;
+    void *dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+
+    if (!dl) {
+        (void)snprintf(why, why_size, "%s", dlerror());
+        return false;
+    }
+    *(void **)&get = dlsym(dl, is_nss(path) ? "NSC_GetFunctionList" : "C_GetFunctionList");
+    if (!get) {
+        (void)snprintf(why, why_size, "no C_GetFunctionList");
+        return false;
+    }
+    rv = get(&s->f);
+    if (rv != CKR_OK)
+        return failed(why, why_size, "C_GetFunctionList", rv);
+    if (is_nss(path))
+        args.standard.pReserved = nss_parameters;
+    uint64_t before = now_ns();
+    rv = s->f->C_Initialize(&args);
+    s->init_ns = now_ns() - before;
+    if (rv != CKR_OK)
+        return failed(why, why_size, "C_Initialize", rv);
+    return true;
+}
+
+bool module_first_search(struct subject *s, char *why, size_t why_size)
+{
+    CK_BYTE id[] = "ppk-bench: no such object";
+    CK_ATTRIBUTE wanted = {CKA_ID, id, sizeof id - 1};
+    CK_SESSION_HANDLE session = 0;
+    CK_OBJECT_HANDLE found = 0;
+    CK_ULONG n = 0;
+
+    if (!choose_slot(s, why, why_size))
+        return false;
+    CK_RV rv = s->f->C_OpenSession(s->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session);
+    if (rv != CKR_OK)
+        return failed(why, why_size, "C_OpenSession", rv);
+    rv = s->f->C_FindObjectsInit(session, &wanted, 1);
+    if (rv == CKR_OK)
+        rv = s->f->C_FindObjects(session, &found, 1, &n);
+    if (rv != CKR_OK || n != 0)
+        return failed(why, why_size, "C_FindObjects", rv);
+    (void)s->f->C_FindObjectsFinal(session);
+    (void)s->f->C_CloseSession(session);
+    return true;
+}
+
+static bool has_mechanism(struct subject *s, CK_MECHANISM_TYPE m)
+{
+    CK_MECHANISM_INFO info;
+
+    return s->f->C_GetMechanismInfo(s->slot, m, &info) == CKR_OK;
+}
+
+static bool write_file(const char *directory, const char *name, const char *text)
+{
+    char path[600];
+
+    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return false;
+    bool ok = fputs(text, f) >= 0;
+    return fclose(f) == 0 && ok;
+}
+
+/* A SoftHSM of its own, with one token. */
+static bool softhsm_configure(const char *conf)
+{
+    char path[600], text[700];
+
+    (void)snprintf(text, sizeof text,
+                   "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", conf);
+    (void)snprintf(path, sizeof path, "%s/softhsm2.conf", conf);
+    return write_file(conf, "softhsm2.conf", text) && setenv("SOFTHSM2_CONF", path, 1) == 0;
+}
+
+static bool softhsm_initialize(struct subject *s)
+{
+    CK_BYTE pin[] = "1234", label[] = "bench                           ";
+    CK_SLOT_ID slot = 0;
+    CK_ULONG n = 1;
+
+    return s->f->C_GetSlotList(CK_FALSE, &slot, &n) == CKR_OK && n == 1 &&
+           s->f->C_InitToken(slot, pin, sizeof pin - 1, label) == CKR_OK;
+}
+
+/* A configuration with a keyring, for our own module, unless the user has one. */
+static bool ppk_configure(const char *conf)
+{
+    static const char text[] = "keyring bench\n peer nobody\n  ppk manual id bench key hex "
+                               "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    char path[600];
+
+    if (getenv("PPK_CONF"))
+        return true;
+    (void)snprintf(path, sizeof path, "%s/ppk.conf", conf);
+    return write_file(conf, "ppk.conf", text) && setenv("PPK_CONF", path, 1) == 0;
+}
+
+static void name_of(struct subject *s)
+{
+    const char *slash = strrchr(s->path, '/');
+
+    (void)snprintf(s->name, sizeof s->name, "%.60s", slash ? slash + 1 : s->path);
+    char *dot = strstr(s->name, ".so");
+    if (dot)
+        *dot = '\0';
+}
+
+bool subject_open(struct subject *s, const char *what, const char *conf, char *why, size_t why_size)
+{
+    bool softhsm = strcmp(what, "softhsm2") == 0 || strstr(what, "libsofthsm2") != NULL;
+    CK_INFO info;
+
+    *s = (struct subject){.name = "openssl"};
+    if (strcmp(what, "openssl") == 0) {
+        s->bare = true;
+        return true;
+    }
+    if (strcmp(what, "nss") == 0)
+        what = "libsoftokn3.so";
+    else if (strcmp(what, "softhsm2") == 0)
+        what = "/usr/lib/softhsm/libsofthsm2.so";
+    (void)snprintf(s->path, sizeof s->path, "%s", what);
+    name_of(s);
+    if ((softhsm && !softhsm_configure(conf)) || !ppk_configure(conf)) {
+        (void)snprintf(why, why_size, "cannot write its configuration");
+        return false;
+    }
+    if (!module_load(s, what, why, why_size))
+        return false;
+    if (softhsm && !softhsm_initialize(s)) {
+        (void)snprintf(why, why_size, "cannot make a token");
+        return false;
+    }
+    if (!choose_slot(s, why, why_size))
+        return false;
+    s->ours = s->f->C_GetInfo(&info) == CKR_OK && memcmp(info.manufacturerID, "ppk-pkcs11", 10) == 0;
+    s->ours = s->ours || strstr(s->name, "ppk-pkcs11") != NULL;
+    if (has_mechanism(s, CKM_IKE2_PRF_PLUS_DERIVE))
+        s->prf_plus = CKM_IKE2_PRF_PLUS_DERIVE;
+    else if (has_mechanism(s, CKM_NSS_IKE_PRF_PLUS_DERIVE))
+        s->prf_plus = CKM_NSS_IKE_PRF_PLUS_DERIVE;
+    CK_RV rv = s->f->C_OpenSession(s->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &s->holder);
+    return rv == CKR_OK || failed(why, why_size, "C_OpenSession", rv);
+}
+
+void subject_close(struct subject *s)
+{
+    free(s->objects);
+    if (s->f)
+        (void)s->f->C_Finalize(NULL);
+}

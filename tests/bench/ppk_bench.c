@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ppk-bench MODULE...: see usage(). */
+#include "bench.h"
+
+#include <ftw.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static struct options {
+    unsigned passes;
+    unsigned pass_ms;
+    unsigned threads[4];
+    size_t n_threads;
+    size_t objects; /* for modules that are not ours */
+    size_t objects_ours;
+    const char *only; /* part of an operation's name */
+    const char *json;
+    bool goals;
+} options = {
+    .passes = 7, .pass_ms = 40, .threads = {1, 2}, .n_threads = 2, .objects = 10000, .objects_ours = 1000000};
+
+static char directory[] = "/tmp/ppk-bench.XXXXXX";
+
+static void usage(FILE *to)
+{
+    (void)fputs("usage: ppk-bench [OPTION]... MODULE...\n"
+                "Runs the same operations on PKCS#11 modules, pass by pass in turn, and prints the times "
+                "side by side.\n"
+                "MODULE is a path, or one of: nss (NSS's softoken), softhsm2 (with a token of its own), "
+                "openssl (bare EVP_MAC,\n"
+                "the limit). The first is what the others are compared with.\n"
+                "  -p, --passes N      passes per operation (default 7)\n"
+                "  -m, --pass-ms MS    length of a pass in milliseconds (default 40)\n"
+                "  -t, --threads N,... numbers of threads (default 1,2)\n"
+                "  -n, --objects N     the most objects to be searched (default 1000000 for ppk-pkcs11, "
+                "10000 for others)\n"
+                "  -o, --only TEXT     only operations whose name contains TEXT\n"
+                "  -j, --json FILE     write the results as JSON, too (\"-\": standard output)\n"
+                "  -g, --goals         compare with the project's goals\n",
+                to);
+}
+
+/* --- one pass
+ * ------------------------------------------------------------------------------------------------- */
+
+static pthread_barrier_t start_line;
+
+static void run(struct worker *w)
+{
+    w->started = now_ns();
+    for (uint64_t i = 0; i < w->iterations; i++) {
+        if (!w->op->once(w))
+            break;
+    }
+    w->ended = now_ns();
+}
+
+static void *run_thread(void *arg)
+{
+    struct worker *w = arg;
+    bool ready = w->op->prepare(w);
+
+    (void)pthread_barrier_wait(&start_line);
+    if (ready)
+        run(w);
+    w->op->finish(w);
+    return NULL;
+}
+
+/* Nanoseconds per operation over all threads; 0 with `rv` if a call failed. */
+static double pass(struct subject *s, const struct operation *op, unsigned threads, uint64_t iterations,
+                   CK_RV *rv)
+{
+    struct worker workers[THREADS_MAX] = {0};
+    pthread_t ids[THREADS_MAX];
+    uint64_t from = UINT64_MAX, to = 0;
+
+    if (pthread_barrier_init(&start_line, NULL, threads) != 0)
+        return 0;
+    for (unsigned i = 0; i < threads; i++) {
+        workers[i] = (struct worker){.subject = s, .op = op, .iterations = iterations, .random = i + 1};
+        if (i && pthread_create(&ids[i], NULL, run_thread, &workers[i]) != 0) {
+            perror("ppk-bench");
+            exit(1); /* the others wait for it */
+        }
+    }
+    (void)run_thread(&workers[0]);
+    for (unsigned i = 0; i < threads; i++) {
+        if (i)
+            (void)pthread_join(ids[i], NULL);
+        if (workers[i].rv != CKR_OK) {
+            *rv = workers[i].rv;
+            from = to = 0;
+        }
+        from = workers[i].started < from ? workers[i].started : from;
+        to = workers[i].ended > to ? workers[i].ended : to;
+    }
+    (void)pthread_barrier_destroy(&start_line);
+    return *rv == CKR_OK ? (double)(to - from) / (double)(iterations * threads) : 0;
+}
+
+/* How many iterations make a pass. */
+static uint64_t calibrate(struct subject *s, const struct operation *op, CK_RV *rv)
+{
+    double wanted = options.pass_ms * 1e6;
+    uint64_t n = 1;
+
+    for (;;) {
+        double each = pass(s, op, 1, n, rv);
+        if (*rv != CKR_OK)
+            return 0;
+        if (each * (double)n > wanted / 8 || n > 100000000)
+            return each * (double)n > wanted ? n : (uint64_t)(wanted / each) + 1;
+        n *= 8;
+    }
+}
+
+/* --- an operation on all
+ * -------------------------------------------------------------------------------------- */
+
+static bool applies(const struct subject *s, const struct operation *op)
+{
+    return s->bare ? op->bare : !op->needs_prf || s->prf_plus != 0;
+}
+
+static void measure(struct results *r, const struct operation *op, const char *name, const char *text,
+                    const bool *skip)
+{
+    uint64_t iterations[SUBJECTS_MAX] = {0};
+    CK_RV rv[SUBJECTS_MAX] = {0};
+    size_t first = r->n;
+
+    for (size_t s = 0; s < r->n_subjects; s++) {
+        if (!skip[s] && applies(&r->subjects[s], op))
+            iterations[s] = calibrate(&r->subjects[s], op, &rv[s]);
+    }
+    for (size_t t = 0; t < options.n_threads; t++) {
+        for (size_t s = 0; s < r->n_subjects; s++)
+            (void)results_add(r, name, text, options.threads[t], s);
+    }
+    for (unsigned p = 0; p < options.passes; p++) {
+        for (size_t i = first; i < r->n; i++) {
+            struct result *at = &r->all[i];
+            if (iterations[at->subject] == 0 || rv[at->subject] != CKR_OK)
+                continue;
+            double each =
+                pass(&r->subjects[at->subject], op, at->threads, iterations[at->subject], &rv[at->subject]);
+            if (rv[at->subject] == CKR_OK)
+                at->passes[at->n_passes++] = each;
+        }
+    }
+    for (size_t i = first; i < r->n; i++) {
+        if (rv[r->all[i].subject] != CKR_OK)
+            (void)snprintf(r->all[i].error, sizeof r->all[i].error, "CKR 0x%lx", rv[r->all[i].subject]);
+    }
+    (void)fprintf(stderr, ".");
+}
+
+static size_t resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    if (f) {
+        if (fscanf(f, "%lu %lu", &size, &resident) != 2) /* NOLINT(cert-err34-c) */
+            resident = 0;
+        (void)fclose(f);
+    }
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t limit_of(const struct subject *s)
+{
+    return s->ours ? options.objects_ours : options.objects;
+}
+
+/* Lets every module hold `n` objects, as far as it should; notes what an object takes at the last step. */
+static void grow(struct results *r, size_t n, bool *skip)
+{
+    for (size_t i = 0; i < r->n_subjects; i++) {
+        struct subject *s = &r->subjects[i];
+        size_t had = s->n_objects;
+        CK_RV rv = CKR_OK;
+        skip[i] = skip[i] || s->bare || n > limit_of(s);
+        if (skip[i])
+            continue;
+        size_t before = resident_bytes();
+        if (!objects_grow(s, n, &rv)) {
+            skip[i] = true;
+            (void)fprintf(stderr, "ppk-bench: %s: %zu objects: 0x%lx\n", s->name, s->n_objects, rv);
+        } else if (n * 10 > limit_of(s)) {
+            struct result *at = results_add(r, "memory", "memory per object", 1, i);
+            size_t after = resident_bytes();
+            at->passes[at->n_passes++] = (double)(after > before ? after - before : 0) / (double)(n - had) -
+                                         (double)sizeof(CK_OBJECT_HANDLE);
+        }
+    }
+}
+
+static bool wanted(const char *name)
+{
+    return !options.only || strstr(name, options.only) != NULL;
+}
+
+static void measure_finds(struct results *r)
+{
+    static const size_t counts[] = {1, 100, 1000, 10000, 100000, 1000000};
+    bool skip[SUBJECTS_MAX] = {false};
+
+    if (!wanted("find-hit") && !wanted("find-miss") && !wanted("memory"))
+        return;
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        bool any = false;
+        grow(r, counts[c], skip);
+        for (size_t s = 0; s < r->n_subjects; s++)
+            any = any || !skip[s];
+        for (size_t i = 0; any && i < n_operations; i++) {
+            char name[48], text[80];
+            if (!operations[i].finds || !wanted(operations[i].name))
+                continue;
+            (void)snprintf(name, sizeof name, "%s-%zu", operations[i].name, counts[c]);
+            (void)snprintf(text, sizeof text, "%s, %zu objects", operations[i].text, counts[c]);
+            measure(r, &operations[i], name, text, skip);
+        }
+    }
+}
+
+/* --- cold start
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Runs ppk-bench-cold once. False: it failed. */
+static bool cold_once(const char *program, const char *path, double *whole, double *init)
+{
+    union {
+        const char *constant[3];
+        char *plain[3]; /* posix_spawn() changes none */
+    } argv = {.constant = {program, path, NULL}};
+    posix_spawn_file_actions_t actions;
+    int ends[2], status = 1;
+    char text[64] = "";
+    pid_t child = 0;
+
+    if (pipe(ends) != 0)
+        return false;
+    (void)posix_spawn_file_actions_init(&actions);
+    (void)posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    (void)posix_spawn_file_actions_addclose(&actions, ends[0]);
+    uint64_t before = now_ns();
+    bool ok = posix_spawn(&child, program, &actions, NULL, argv.plain, environ) == 0;
+    (void)close(ends[1]);
+    ok = ok && waitpid(child, &status, 0) == child && status == 0;
+    *whole = (double)(now_ns() - before);
+    ok = ok && read(ends[0], text, sizeof text - 1) > 0;
+    *init = strtod(text, NULL);
+    (void)close(ends[0]);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return ok;
+}
+
+static void measure_cold(struct results *r)
+{
+    char program[512];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - sizeof "-cold");
+    size_t first = r->n;
+
+    if (!wanted("cold-start") || n <= 0)
+        return;
+    (void)snprintf(program + n, sizeof program - (size_t)n, "-cold");
+    for (size_t s = 0; s < r->n_subjects; s++) {
+        (void)results_add(r, "cold-start", "process: load, initialize, search, end", 1, s);
+        (void)results_add(r, "cold-initialize", "C_Initialize in a new process", 1, s);
+    }
+    for (unsigned p = 0; p < options.passes * 2 && p < PASSES_MAX; p++) {
+        for (size_t s = 0; s < r->n_subjects; s++) {
+            struct result *whole = &r->all[first + s * 2], *init = whole + 1;
+            double w = 0, i = 0;
+            if (r->subjects[s].bare || whole->error[0])
+                continue;
+            if (!cold_once(program, r->subjects[s].path, &w, &i)) {
+                (void)snprintf(whole->error, sizeof whole->error, "failed");
+                (void)snprintf(init->error, sizeof init->error, "failed");
+                continue;
+            }
+            whole->passes[whole->n_passes++] = w;
+            init->passes[init->n_passes++] = i;
+        }
+    }
+}
+
+/* --- the program
+ * ---------------------------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+static unsigned long number(const char *s, unsigned long most)
+{
+    char *end = NULL;
+    unsigned long n = strtoul(s, &end, 10);
+
+    if (end == s || (*end && *end != ',') || n == 0 || n > most) {
+        (void)fprintf(stderr, "ppk-bench: not a number from 1 to %lu: %s\n", most, s);
+        exit(2);
+    }
+    return n;
+}
+
+static void take_threads(const char *s)
+{
+    options.n_threads = 0;
+    for (const char *at = s; at && options.n_threads < 4; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        options.threads[options.n_threads++] = (unsigned)number(at, THREADS_MAX);
+}
+
+static void take_options(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"passes", required_argument, NULL, 'p'},
+        {"pass-ms", required_argument, NULL, 'm'},
+        {"threads", required_argument, NULL, 't'},
+        {"objects", required_argument, NULL, 'n'},
+        {"only", required_argument, NULL, 'o'},
+        {"json", required_argument, NULL, 'j'},
+        {"goals", no_argument, NULL, 'g'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+
+    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:gh", names, NULL)) != -1;) {
+        switch (c) {
+        case 'p':
+            options.passes = (unsigned)number(optarg, PASSES_MAX);
+            break;
+        case 'm':
+            options.pass_ms = (unsigned)number(optarg, 10000);
+            break;
+        case 't':
+            take_threads(optarg);
+            break;
+        case 'n':
+            options.objects = options.objects_ours = number(optarg, 1000000);
+            break;
+        case 'o':
+            options.only = optarg;
+            break;
+        case 'j':
+            options.json = optarg;
+            break;
+        case 'g':
+            options.goals = true;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(2);
+        }
+    }
+    if (optind >= argc || argc - optind > SUBJECTS_MAX) {
+        usage(stderr);
+        exit(2);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct results results;
+    const bool none[SUBJECTS_MAX] = {false};
+    int status = 1;
+
+    take_options(argc, argv);
+    if (!mkdtemp(directory)) {
+        perror("ppk-bench");
+        return 1;
+    }
+    (void)umask(077);
+    for (int i = optind; i < argc; i++) {
+        char why[300] = "";
+        struct subject *s = &results.subjects[results.n_subjects];
+        if (!subject_open(s, argv[i], directory, why, sizeof why)) {
+            (void)fprintf(stderr, "ppk-bench: %s: %s\n", argv[i], why);
+            goto out;
+        }
+        results.n_subjects++;
+    }
+    for (size_t i = 0; i < n_operations; i++) {
+        if (!operations[i].finds && wanted(operations[i].name))
+            measure(&results, &operations[i], operations[i].name, operations[i].text, none);
+    }
+    measure_cold(&results);
+    measure_finds(&results);
+    (void)fprintf(stderr, "\n");
+    if (!options.json || strcmp(options.json, "-") != 0)
+        report_table(&results);
+    if (options.goals)
+        report_goals(&results);
+    status = options.json && !report_json(&results, options.json) ? 1 : 0;
+out:
+    for (size_t i = 0; i < results.n_subjects; i++)
+        subject_close(&results.subjects[i]);
+    free(results.all);
+    (void)nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    return status;
+}
