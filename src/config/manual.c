@@ -51,6 +51,10 @@ static const char common_text[] =
     ".Xr ppkctl 1\n"
     ".Cm encrypt\n"
     "makes it.\n"
+    "It is the base64url, without padding, of a version octet 1, 16 octets of salt, 12 octets of nonce, the "
+    "secret in\n"
+    "AES-256-GCM, and its tag of 16 octets; the first 29 octets are authenticated as well.\n"
+    "The AES key is scrypt (N=16384, r=8, p=1) of the master key and the salt.\n"
     ".El\n";
 
 static void token_manual(const struct token *t, bool bare, struct text *out)

@@ -13,6 +13,28 @@ static struct span span_of(const char *text)
     return (struct span){(const uint8_t *)text, strlen(text)};
 }
 
+/* The line of something named: its member at `line_at`. */
+static unsigned line_of(const void *value, size_t line_at)
+{
+    return *(const unsigned *)((const char *)value + line_at);
+}
+
+/* Adds something to the table of its kind; a name that is there already is a mistake. */
+static void name_add(struct table *t, const char *kind, const char *name, void *value, size_t line_at,
+                     struct config_errors *errors)
+{
+    const void *other;
+
+    if (name == NULL || table_add(t, span_of(name), value))
+        return;
+    other = table_get(t, span_of(name));
+    if (other != NULL)
+        config_error(errors, line_of(value, line_at), "%s \"%s\" is already defined in line %u", kind, name,
+                     line_of(other, line_at));
+    else
+        config_error(errors, 0, "no memory left");
+}
+
 /* ---- keyrings and profiles ---- */
 
 void configuration_index_build(struct configuration *c, struct config_errors *errors)
@@ -26,36 +48,15 @@ void configuration_index_build(struct configuration *c, struct config_errors *er
         config_error(errors, 0, "no memory left");
         goto out;
     }
-    for (size_t i = 0; i < c->n_keyrings; i++) {
-        struct keyring *k = &c->keyrings[i];
-        const struct keyring *other;
-
-        if (k->name == NULL || table_add(index->keyrings, span_of(k->name), k))
-            continue;
-        other = table_get(index->keyrings, span_of(k->name));
-        config_error(errors, k->line, "keyring \"%s\" is already defined in line %u", k->name,
-                     other != NULL ? other->line : 0);
-    }
-    for (size_t i = 0; i < c->n_profiles; i++) {
-        struct sks_profile *p = &c->profiles[i];
-        const struct sks_profile *other;
-
-        if (p->name == NULL || table_add(index->profiles, span_of(p->name), p))
-            continue;
-        other = table_get(index->profiles, span_of(p->name));
-        config_error(errors, p->line, "sks profile \"%s\" is already defined in line %u", p->name,
-                     other != NULL ? other->line : 0);
-    }
-    for (size_t i = 0; i < c->n_ikev2; i++) {
-        struct ikev2_profile *p = &c->ikev2[i];
-        const struct ikev2_profile *other;
-
-        if (p->name == NULL || table_add(ikev2, span_of(p->name), p))
-            continue;
-        other = table_get(ikev2, span_of(p->name));
-        config_error(errors, p->line, "ikev2 profile \"%s\" is already defined in line %u", p->name,
-                     other != NULL ? other->line : 0);
-    }
+    for (size_t i = 0; i < c->n_keyrings; i++)
+        name_add(index->keyrings, "keyring", c->keyrings[i].name, &c->keyrings[i],
+                 offsetof(struct keyring, line), errors);
+    for (size_t i = 0; i < c->n_profiles; i++)
+        name_add(index->profiles, "sks profile", c->profiles[i].name, &c->profiles[i],
+                 offsetof(struct sks_profile, line), errors);
+    for (size_t i = 0; i < c->n_ikev2; i++)
+        name_add(ikev2, "ikev2 profile", c->ikev2[i].name, &c->ikev2[i], offsetof(struct ikev2_profile, line),
+                 errors);
 out:
     table_free(ikev2);
 }
@@ -83,23 +84,9 @@ void configuration_index_free(struct configuration *c)
 
 /* ---- a keyring's peers ---- */
 
-static void names_build(struct keyring *k, struct config_errors *errors)
-{
-    for (size_t i = 0; i < k->n_peers; i++) {
-        struct peer *p = &k->peers[i];
-        const struct peer *other;
-
-        if (p->name == NULL || table_add(k->index->names, span_of(p->name), p))
-            continue;
-        other = table_get(k->index->names, span_of(p->name));
-        config_error(errors, p->line, "peer \"%s\" is already defined in line %u", p->name,
-                     other != NULL ? other->line : 0);
-    }
-}
-
 /* Peers of the same system ID are chained in their order: so the last comes first here, and ends the chain.
  */
-static void system_ids_build(struct keyring *k)
+static bool system_ids_build(struct keyring *k)
 {
     for (size_t i = k->n_peers; i-- > 0;) {
         struct peer *p = &k->peers[i];
@@ -109,8 +96,10 @@ static void system_ids_build(struct keyring *k)
             continue;
         after = table_remove(k->index->system_ids, span_of(p->remote_system_id));
         k->index->next[i] = after != NULL ? (size_t)(after - k->peers) : SIZE_MAX;
-        (void)table_add(k->index->system_ids, span_of(p->remote_system_id), p);
+        if (!table_add(k->index->system_ids, span_of(p->remote_system_id), p))
+            return false;
     }
+    return true;
 }
 
 static void manual_ids_check(const struct keyring *k, struct config_errors *errors)
@@ -202,9 +191,9 @@ void keyring_index_build(struct keyring *k, struct config_errors *errors)
         config_error(errors, 0, "no memory left");
         return;
     }
-    names_build(k, errors);
-    system_ids_build(k);
+    for (size_t i = 0; i < k->n_peers; i++)
+        name_add(index->names, "peer", k->peers[i].name, &k->peers[i], offsetof(struct peer, line), errors);
     manual_ids_check(k, errors);
-    if (!groups_build(k, errors))
+    if (!system_ids_build(k) || !groups_build(k, errors))
         config_error(errors, 0, "no memory left");
 }

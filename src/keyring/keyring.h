@@ -115,7 +115,7 @@ struct configuration {
     struct ikev2_profile *ikev2;
     size_t n_ikev2;
     char *master_key_file;             /* or NULL */
-    bool sealed;                       /* there are Type 6 secrets that are not open yet */
+    _Atomic bool sealed;               /* there are Type 6 secrets that are not open yet */
     struct configuration_index *index; /* private: keyrings and profiles by name */
 };
 
