@@ -159,9 +159,9 @@ CK_RV key_generate(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, con
         return ppk_generate(s, rw, &t, p, handle);
     by_attribute =
         template_has(&t, FIELD_PEER) || template_has(&t, FIELD_ADDRESS) || template_has(&t, FIELD_REMOTE);
-    /* A label that is no peer's is any other key's name; but on the token there are only PPKs: it was meant
+    /* A label that is no peer's names a session key if the caller says that he wants one; else it was meant
      * to be a peer. */
-    if (unknown && (by_attribute || template_flag(&t, FLAG_TOKEN, false)))
+    if (unknown && (by_attribute || template_flag(&t, FLAG_TOKEN, true)))
         return ppk_refuse(s, "the template names a peer that the keyring does not have");
     return local_generate(s, session, rw, &t, handle);
 }
