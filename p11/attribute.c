@@ -311,7 +311,8 @@ static CK_RV key_value(const struct slot *s, const struct object *o, const struc
     case CKA_END_DATE:
         return extra != NULL && extra->has_end ? give(v, &extra->end, sizeof extra->end) : give(v, NULL, 0);
     case CKA_KEY_GEN_MECHANISM:
-        return give_number(v, k->made_by);
+        return give_number(v, (object_flags(s, o) & FLAG_LOCAL) != 0 ? CKM_GENERIC_SECRET_KEY_GEN
+                                                                     : CK_UNAVAILABLE_INFORMATION);
     case CKA_ALLOWED_MECHANISMS:
         return extra != NULL ? give(v, extra->allowed, extra->n_allowed * sizeof extra->allowed[0])
                              : give(v, NULL, 0);

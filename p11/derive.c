@@ -347,8 +347,8 @@ static CK_RV derive(struct derivation *d, CK_SESSION_HANDLE session, CK_OBJECT_H
     if (value == NULL)
         return CKR_HOST_MEMORY;
     rv = key_make(d->slot, session, d->t,
-                  policy_derived_flags(d->slot, d->base, d->second, d->m, d->t, d->type), d->type,
-                  CK_UNAVAILABLE_INFORMATION, value, handle);
+                  policy_derived_flags(d->slot, d->base, d->second, d->m, d->t, d->type), d->type, value,
+                  handle);
     if (rv != CKR_OK)
         secret_free(value);
     return rv;

@@ -2,7 +2,7 @@
 /* General-purpose functions: beginning, end, and what the library is. */
 #include "p11/library.h"
 
-#include "base/crypto.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "p11/gate.h"
 #include "p11/session.h"
@@ -189,6 +189,7 @@ static void prefetch_forbid(struct configuration *c)
 static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
 {
     struct library *l = calloc(1, sizeof *l);
+    struct hash_key serial;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (l == NULL)
@@ -196,11 +197,12 @@ static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
     library = l;
     library_use();
     pthread_mutex_init(&l->unlock, NULL);
+    hash_key_make(&serial);
+    l->serial = serial.half[0];
     l->objects = objects_new(object_release);
     l->keys = keys_new();
     l->sessions = sessions_new();
-    if (l->objects == NULL || l->keys == NULL || l->sessions == NULL ||
-        !crypto_random(&l->serial, sizeof l->serial))
+    if (l->objects == NULL || l->keys == NULL || l->sessions == NULL)
         goto out;
     rv = configuration_get(arguments == NULL ? NULL : arguments->pReserved, &l->configuration);
     if (rv != CKR_OK || l->configuration == NULL)

@@ -92,7 +92,7 @@ static CK_RV local_make(struct slot *s, CK_SESSION_HANDLE session, const struct 
         value = secret_new(bytes, len);
     secmem_free(bytes);
     if (value != NULL)
-        rv = key_make(s, session, t, flags, CKK_GENERIC_SECRET, CKM_GENERIC_SECRET_KEY_GEN, value, handle);
+        rv = key_make(s, session, t, flags, CKK_GENERIC_SECRET, value, handle);
     if (rv != CKR_OK)
         secret_free(value);
     return rv;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "p11/key.h"
 
-#include "base/crypto.h"
+#include "base/hash.h"
 #include "p11/library.h"
 #include "p11/session.h"
 
@@ -20,7 +20,7 @@ struct shard {
 };
 
 struct keys {
-    uint64_t seed;
+    struct hash_key hash;
     struct shard shards[KEY_INDEXES][SHARDS];
     pthread_mutex_t stripes[STRIPES]; /* key_lock() */
 };
@@ -28,7 +28,7 @@ struct keys {
 struct keys *keys_new(void)
 {
     struct keys *ks = calloc(1, sizeof *ks);
-    bool good = ks != NULL && crypto_random(&ks->seed, sizeof ks->seed);
+    bool good = ks != NULL;
 
     for (unsigned i = 0; good && i < KEY_INDEXES * SHARDS; i++) {
         struct shard *sh = &ks->shards[i / SHARDS][i % SHARDS];
@@ -41,6 +41,7 @@ struct keys *keys_new(void)
         keys_free(ks);
         return NULL;
     }
+    hash_key_make(&ks->hash);
     for (unsigned i = 0; i < STRIPES; i++)
         pthread_mutex_init(&ks->stripes[i], NULL);
     return ks;
@@ -72,13 +73,7 @@ void key_unlock(const struct key *k)
 
 static uint32_t hash(const struct keys *ks, uint16_t slot, struct span text)
 {
-    uint64_t h = ks->seed ^ slot;
-
-    for (size_t i = 0; i < text.len; i++)
-        h = (h ^ text.data[i]) * 0x100000001b3UL;
-    h ^= h >> 32;
-    h *= 0xd6e8feb86659fd93UL;
-    return (uint32_t)(h >> 32);
+    return (uint32_t)(hash_bytes(&ks->hash, text) ^ slot * 0x9e3779b9UL);
 }
 
 /* Twice the buckets, if there is memory; else the chains get longer. */
@@ -253,8 +248,7 @@ static void session_unlink(struct session *s, struct key *k)
     k->linked = false;
 }
 
-static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE type,
-                           CK_MECHANISM_TYPE made_by)
+static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE type)
 {
     const struct span texts[KEY_INDEXES] = {t->bytes[FIELD_ID], t->bytes[FIELD_LABEL]};
     struct key *k = calloc(1, sizeof *k + texts[0].len + texts[1].len);
@@ -273,7 +267,6 @@ static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE
     }
     atomic_init(&k->flags, flags);
     k->type = (uint32_t)type;
-    k->made_by = made_by;
     atomic_init(&k->extra, extra_new(t, &failed));
     if (failed) {
         free(k);
@@ -283,10 +276,10 @@ static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE
 }
 
 CK_RV key_make(struct slot *s, CK_SESSION_HANDLE session, const struct template *t, uint32_t flags,
-               CK_KEY_TYPE type, CK_MECHANISM_TYPE made_by, struct secret *value, CK_OBJECT_HANDLE *handle)
+               CK_KEY_TYPE type, struct secret *value, CK_OBJECT_HANDLE *handle)
 {
     struct library *l = s->library;
-    struct key *k = key_new(t, flags & ~(uint32_t)FLAG_TOKEN, type, made_by);
+    struct key *k = key_new(t, flags & ~(uint32_t)FLAG_TOKEN, type);
     struct session *owner;
     CK_RV rv = CKR_HOST_MEMORY;
 

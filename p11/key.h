@@ -28,20 +28,20 @@ struct key_extra {
     CK_MECHANISM_TYPE allowed[];
 };
 
+/* What a search reads comes first. */
 struct key {
-    struct secret *value;
-    struct object *object;
-    struct key *previous, *next; /* of the same session; under the session's lock */
-    CK_SESSION_HANDLE session;
     struct key_link link[KEY_INDEXES]; /* under the index's lock */
     uint8_t *text[KEY_INDEXES];        /* CKA_ID, CKA_LABEL; under key_lock(); `inline_text` or allocated */
     uint32_t text_len[KEY_INDEXES];
-    bool own_text[KEY_INDEXES];        /* allocated */
-    bool linked;                       /* to the session; under the session's lock */
-    _Atomic uint32_t flags;            /* FLAG_*, template.h */
-    uint32_t type;                     /* CKK_* */
-    CK_MECHANISM_TYPE made_by;         /* CKA_KEY_GEN_MECHANISM */
+    _Atomic uint32_t flags; /* FLAG_*, template.h */
+    uint32_t type;          /* CKK_* */
+    struct object *object;
+    bool own_text[KEY_INDEXES]; /* allocated */
+    bool linked;                /* to the session; under the session's lock */
+    struct secret *value;
     _Atomic(struct key_extra *) extra; /* or NULL; once set, only its dates change, under key_lock() */
+    struct key *previous, *next;       /* of the same session; under the session's lock */
+    CK_SESSION_HANDLE session;
     uint8_t inline_text[];
 };
 
@@ -53,7 +53,7 @@ void keys_free(struct keys *k); /* NULL is allowed; no key may be left */
 /* Makes a session key of `t` (what of it is given; flags are the final ones) and of the value, which it takes
  * over if all goes well, and gives it to the session. */
 CK_RV key_make(struct slot *s, CK_SESSION_HANDLE session, const struct template *t, uint32_t flags,
-               CK_KEY_TYPE type, CK_MECHANISM_TYPE made_by, struct secret *value, CK_OBJECT_HANDLE *handle);
+               CK_KEY_TYPE type, struct secret *value, CK_OBJECT_HANDLE *handle);
 
 /* Ends a session key: takes it from the table, its session and the indexes. False: somebody else did. */
 bool key_destroy(struct object *o);

@@ -105,8 +105,7 @@ CK_RV object_create(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *attributes, C
     value = secret_new(t.bytes[FIELD_VALUE].data, t.bytes[FIELD_VALUE].len);
     if (value == NULL)
         return CKR_HOST_MEMORY;
-    rv = key_make(s, session, &t, policy_asked_flags(&t, type, false, true, false), type,
-                  CK_UNAVAILABLE_INFORMATION, value, handle);
+    rv = key_make(s, session, &t, policy_asked_flags(&t, type, false, true, false), type, value, handle);
     if (rv != CKR_OK)
         secret_free(value);
     return rv;
@@ -192,7 +191,7 @@ static CK_RV key_copy(struct slot *s, CK_SESSION_HANDLE session, bool rw, const 
     texts = copy_inherit(k, t);
     value = secret_copy(k->value);
     rv = texts == NULL || value == NULL ? CKR_HOST_MEMORY
-                                        : key_make(s, session, t, flags, type, k->made_by, value, handle);
+                                        : key_make(s, session, t, flags, type, value, handle);
     if (rv != CKR_OK)
         secret_free(value);
     free(texts);
