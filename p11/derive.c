@@ -279,7 +279,7 @@ static CK_RV concatenate(struct derivation *d, bool base_first, struct span data
     if (d->second != NULL)
         data = second_span(d);
     memcpy(base_first ? whole : whole + other, d->base_view.data, base);
-    if (other > 0)
+    if (data.data != NULL)
         memcpy(base_first ? whole + base : whole, data.data, other);
     memcpy(d->out, whole, len);
     secmem_free(whole);

@@ -5,6 +5,7 @@
 #include "p11/attribute.h"
 #include "p11/library.h"
 
+#include <ctype.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,7 +228,8 @@ static bool add(void *context, CK_OBJECT_HANDLE handle)
         return true;
     if (q->n_handles == q->room) {
         const bool inside = q->handles == q->handles_inline;
-        CK_OBJECT_HANDLE *more = realloc(inside ? NULL : q->handles, q->room * 2 * sizeof *more);
+        const size_t room = q->room < HANDLES_INLINE ? HANDLES_INLINE : q->room * 2;
+        CK_OBJECT_HANDLE *more = realloc(inside ? NULL : q->handles, room * sizeof *more);
         if (more == NULL) {
             q->rv = CKR_HOST_MEMORY;
             return false;
@@ -235,7 +237,7 @@ static bool add(void *context, CK_OBJECT_HANDLE handle)
         if (inside)
             memcpy(more, q->handles_inline, sizeof q->handles_inline);
         q->handles = more;
-        q->room *= 2;
+        q->room = room;
     }
     q->handles[q->n_handles++] = handle;
     return true;
@@ -413,7 +415,7 @@ static void add_manuals(struct search *q, struct span id)
     hex_encode(text, id.data, id.len);
     add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
     for (size_t i = 0; i < 2 * id.len; i++)
-        text[i] = text[i] >= 'a' ? (char)(text[i] - 'a' + 'A') : text[i];
+        text[i] = (char)toupper((unsigned char)text[i]); /* hex digits: the same in every locale */
     add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
     /* An ID without letters is the same in both cases. */
     for (size_t i = 1; i < q->n_handles; i++)

@@ -17,6 +17,9 @@
 #define CLOSE_MARGIN_MS 3000 /* what C_Finalize waits for calls beyond the longest bound of a key source */
 
 static struct library *library;
+/* What a forked child has from its parent, and what a call did not return from in time: not to be touched,
+ * but not lost either for who looks for leaks. */
+static struct library *forgotten;
 /* What the thread's present call works on: a call that outlives C_Finalize's patience must not find the next
  * library instead. */
 static _Thread_local struct library *library_mine;
@@ -34,6 +37,15 @@ struct library *library_now(void)
 struct slot *library_slot(CK_SLOT_ID id)
 {
     return id < library_mine->n_slots ? &library_mine->slots[id] : NULL;
+}
+
+static void library_forget(void)
+{
+    if (library != NULL) {
+        library->forgotten = forgotten;
+        forgotten = library;
+    }
+    library = NULL;
 }
 
 static void object_release(struct object *o)
@@ -240,7 +252,7 @@ CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments)
          * forget it all. */
         secret_after_fork();
         skip_after_fork();
-        library = NULL;
+        library_forget();
     }
     log_open("ppk-pkcs11", NULL);
     if (arguments != NULL && !arguments_good(arguments)) {
@@ -281,11 +293,13 @@ CK_RV general_finalize(const void *reserved)
     for (size_t i = 0; library->profiles != NULL && i < library->configuration->n_profiles; i++)
         skip_profile_interrupt(library->profiles[i]);
     /* Who does not return in time keeps what he uses: it is lost, but nothing is freed under his feet. */
-    if (gate_drain(longest_call_ms(library)))
+    if (gate_drain(longest_call_ms(library))) {
         library_free(library);
-    else
+        library = NULL;
+    } else {
         log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");
-    library = NULL;
+        library_forget();
+    }
     gate_closed();
     return CKR_OK;
 }

@@ -56,7 +56,8 @@ struct library {
     struct sessions *sessions;
     pthread_mutex_t unlock; /* of the configuration's master key */
     uint8_t *pin_check; /* HMAC of the master key under a random key, once it is known; in working memory */
-    uint64_t serial;    /* of this C_Initialize, for CKA_UNIQUE_ID */
+    struct library *forgotten; /* general.c */
+    uint64_t serial;           /* of this C_Initialize, for CKA_UNIQUE_ID */
 };
 
 /* The library that the thread's present call works on. An entry calls library_use() first, when it has passed

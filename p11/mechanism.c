@@ -5,11 +5,11 @@
 
 #define HMAC(name, prf, key_type)                                                                            \
     {                                                                                                        \
-        CKM_##name, "CKM_" #name, MECHANISM_HMAC, CKF_SIGN | CKF_VERIFY, 1, SECRET_MAX, prf, key_type        \
+        CKM_##name, "CKM_" #name, CKF_SIGN | CKF_VERIFY, 1, SECRET_MAX, key_type, prf, MECHANISM_HMAC        \
     }
 #define DERIVE(name, kind)                                                                                   \
     {                                                                                                        \
-        CKM_##name, "CKM_" #name, kind, CKF_DERIVE, 1, SECRET_MAX, PRF_HMAC_SHA2_256, 0                      \
+        CKM_##name, "CKM_" #name, CKF_DERIVE, 1, SECRET_MAX, 0, PRF_HMAC_SHA2_256, kind                      \
     }
 
 static const struct mechanism mechanisms[] = {
@@ -17,8 +17,8 @@ static const struct mechanism mechanisms[] = {
     HMAC(SHA256_HMAC, PRF_HMAC_SHA2_256, CKK_SHA256_HMAC),
     HMAC(SHA384_HMAC, PRF_HMAC_SHA2_384, CKK_SHA384_HMAC),
     HMAC(SHA512_HMAC, PRF_HMAC_SHA2_512, CKK_SHA512_HMAC),
-    {CKM_GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", MECHANISM_GENERATE, CKF_GENERATE, 8,
-     SECRET_MAX * 8, PRF_HMAC_SHA2_256, 0},
+    {CKM_GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", CKF_GENERATE, 8, SECRET_MAX * 8, 0,
+     PRF_HMAC_SHA2_256, MECHANISM_GENERATE},
     DERIVE(IKE2_PRF_PLUS_DERIVE, MECHANISM_PRF_PLUS),
     DERIVE(IKE_PRF_DERIVE, MECHANISM_IKE_PRF),
     DERIVE(NSS_IKE_PRF_PLUS_DERIVE, MECHANISM_PRF_PLUS),

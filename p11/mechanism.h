@@ -21,11 +21,11 @@ enum mechanism_kind {
 struct mechanism {
     CK_MECHANISM_TYPE type;
     const char *name;
-    enum mechanism_kind kind;
     CK_FLAGS flags;       /* CKF_SIGN, … */
     CK_ULONG min, max;    /* key size: bytes; bits for the generation of keys */
-    enum prf prf;         /* of an HMAC */
     CK_KEY_TYPE key_type; /* of an HMAC, besides CKK_GENERIC_SECRET */
+    enum prf prf;         /* of an HMAC */
+    enum mechanism_kind kind;
 };
 
 /* The mechanism, or NULL. */

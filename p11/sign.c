@@ -179,9 +179,7 @@ static CK_RV sign_end(CK_SESSION_HANDLE session, bool once, const CK_BYTE *data,
     if (rv != CKR_OK)
         return rv;
     size = prf_size(m->prf);
-    if (out_len == NULL) {
-        rv = CKR_ARGUMENTS_BAD;
-    } else if (out != NULL && data == NULL && len > 0) {
+    if (out_len == NULL || (out != NULL && data == NULL && len > 0)) {
         rv = CKR_ARGUMENTS_BAD;
     } else if (once && m->parts) {
         rv = CKR_OPERATION_NOT_INITIALIZED; /* what came in parts ends with C_SignFinal */

@@ -22,7 +22,7 @@ void pad_blank(CK_UTF8CHAR *field, size_t size, const char *text)
             len--;
     }
     memset(field, ' ', size);
-    memcpy(field, text, len);
+    memcpy(field, text, len); /* NOLINT(bugprone-not-null-terminated-result): as the standard wants it */
 }
 
 static bool secret_sealed(const struct config_secret *s)
