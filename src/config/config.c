@@ -304,10 +304,11 @@ static void command_apply(struct parser *p, const struct words *w)
         good = false;
     }
     level->seen[index] = p->call.line;
+    p->call.skip_level = false;
     if (good && !mute)
         s->command->apply(&p->call);
     if (s->command->opens != 0)
-        level_open(p, s->command->opens, mute || !good);
+        level_open(p, s->command->opens, mute || !good || p->call.skip_level);
 }
 
 static void line_end(struct parser *p)

@@ -125,6 +125,7 @@ struct config_call {
     void *context; /* of config_read_*() */
     unsigned line;
     const char *directory; /* "DIR" of the configuration file, "." if it has none */
+    bool skip_level;       /* `apply` may set it: nothing in the level that the command opens is applied */
     /* private */
     struct config_errors *errors;
     const struct syntax *syntax;

@@ -25,6 +25,7 @@ static void *array_add(struct config_call *call, void *array, size_t *n, size_t 
 
         if (bigger == NULL) {
             config_wrong(call, "no memory left");
+            call->skip_level = true; /* what is in it must not go into the one before */
             return NULL;
         }
         first = bigger;

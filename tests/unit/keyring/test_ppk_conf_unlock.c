@@ -12,6 +12,7 @@
 #include <cmocka.h>
 // clang-format on
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,48 @@ static void test_join(void **state)
     type6_free(wrong);
 }
 
+static _Atomic bool unlocked;
+
+/* What the token's threads do meanwhile: each finds a secret either sealed, or whole. */
+static void *reader(void *context)
+{
+    const struct configuration *c = context;
+    size_t seen = 0;
+
+    do {
+        const struct peer *p = keyring_peer_by_name(&c->keyrings[0], "p", 1);
+        struct secret *psk = p->psk.value;
+        struct text out = {0};
+
+        if (psk != NULL && secret_len(psk) == 3)
+            seen++;
+        configuration_print(c, NULL, NULL, &out);
+        text_free(&out);
+    } while (!unlocked || c->sealed || seen == 0);
+    return NULL;
+}
+
+static void test_readers(void **state)
+{
+    struct fault fault = {""};
+    struct configuration *c;
+    struct text input = {0};
+    pthread_t threads[4];
+
+    (void)state;
+    input_make(&input, "master", "master", "");
+    c = parsed(&input);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, reader, c), 0);
+    assert_true(configuration_unlock(c, "master", 6, &fault));
+    unlocked = true;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_opened(c);
+    configuration_free(c);
+    text_free(&input);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_master_key_file),
         cmocka_unit_test(test_credential),
         cmocka_unit_test(test_join),
+        cmocka_unit_test(test_readers),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
