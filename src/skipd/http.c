@@ -10,7 +10,6 @@
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/listener.h>
-#include <netdb.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <stdio.h>
@@ -46,7 +45,6 @@ struct connection {
     struct event *timer;               /* runs while no request is being handled */
     bool handshaking;                  /* the timer is that of the handshake */
     const struct skipd_client *client; /* once it has proved who it is */
-    char from[80];
 };
 
 struct http_exchange {
@@ -118,13 +116,13 @@ static void on_timeout(evutil_socket_t fd, short events, void *context)
     shutdown(bufferevent_getfd(c->bev), SHUT_RDWR);
 }
 
-static void on_closed(void *context, bool established, const char *failure)
+static void on_closed(void *context, const char *from, bool established, const char *failure)
 {
     struct connection *c = context;
     struct http_server *s = c->server;
 
     if (!established)
-        log_write(LOG_LEVEL_WARNING, "connection refused: %s",
+        log_write(LOG_LEVEL_WARNING, "connection from %s refused: %s", from,
                   failure[0] != '\0' ? failure : "closed during the TLS handshake");
     if (c->client != NULL)
         s->n_by_client[c->client - s->conf->clients]--;
@@ -346,18 +344,6 @@ static const char *method_name(enum evhttp_cmd_type method)
     }
 }
 
-static void from_set(struct connection *c)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
-    char host[48] = "?", port[8] = "?";
-
-    if (getpeername(bufferevent_getfd(c->bev), (struct sockaddr *)&address, &len) == 0)
-        getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(c->from, sizeof c->from, "%s port %s", host, port);
-}
-
 /* Who asks? False: nobody that is served; the reason is told. */
 static bool authenticate(struct http_exchange *x, struct connection *c)
 {
@@ -400,13 +386,11 @@ static void on_request(struct evhttp_request *req, void *context)
     }
     event_del(c->timer);
     c->handshaking = false;
-    if (c->client == NULL)
-        from_set(c);
     x->server = s;
     x->req = req;
     x->began = clock_ms();
     x->kind = "request";
-    memcpy(x->from, c->from, sizeof x->from);
+    snprintf(x->from, sizeof x->from, "%s", tls_from(bufferevent_openssl_get_ssl(c->bev)));
     s->pending++;
     if (!authenticate(x, c))
         return;

@@ -7,7 +7,6 @@
 
 #include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
-#include <netdb.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +28,6 @@ struct connection {
     bool greeted;
     bool paused;
     size_t keeping;
-    char from[80];
     struct connection *next, **self;
 };
 
@@ -70,7 +68,7 @@ static void connection_close(struct connection *c, const char *reason)
     if (c->bev == NULL)
         return;
     log_write(c->peer != NULL ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "peer '%s' (%s): connection closed: %s",
-              c->peer != NULL ? c->peer->name : "?", c->from, reason);
+              c->peer != NULL ? c->peer->name : "?", tls_from(bufferevent_openssl_get_ssl(c->bev)), reason);
     bufferevent_free(c->bev);
     c->bev = NULL;
     if (c->hello_timer != NULL)
@@ -124,7 +122,8 @@ static bool on_hello(struct connection *c, const struct sync_hello *hello)
     c->hello_timer = NULL;
     strncpy(mine.hello.system_id, conf->system_id, SYSTEM_ID_MAX);
     frames_send(bufferevent_get_output(c->bev), &mine);
-    log_write(LOG_LEVEL_NOTICE, "peer '%s' (%s) gives us keys from now on", c->peer->name, c->from);
+    log_write(LOG_LEVEL_NOTICE, "peer '%s' (%s) gives us keys from now on", c->peer->name,
+              tls_from(bufferevent_openssl_get_ssl(c->bev)));
     return true;
 }
 
@@ -200,9 +199,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     struct connection *c = calloc(1, sizeof *c);
     SSL *ssl = SSL_new(k->tls);
     struct timeval silence = {.tv_sec = SILENCE_S}, hello = {.tv_sec = HELLO_S};
-    char host[48] = "?", port[8] = "?";
 
     (void)listener;
+    (void)address;
+    (void)len;
     ERR_clear_error();
     if (c == NULL || ssl == NULL)
         goto bad;
@@ -214,9 +214,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
                                             BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
     if (c->bev == NULL)
         goto bad;
-    getnameinfo(address, (socklen_t)len, host, sizeof host, port, sizeof port,
-                NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(c->from, sizeof c->from, "%s port %s", host, port);
     c->next = k->connections;
     c->self = &k->connections;
     if (c->next != NULL)

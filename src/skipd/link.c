@@ -21,8 +21,9 @@
 /* The peer is asked for a sign of life this often, and given up after this long without one. */
 #define PING_MS 1000
 #define DEAD_MS 3500
-/* How often deadlines are looked at. */
-#define TICK_MS 20
+/* How often time is looked at: while keys are on their way, and else. */
+#define TICK_BUSY_MS 20
+#define TICK_IDLE_MS 500
 
 enum link_state {
     LINK_DOWN,       /* waits for the next attempt */
@@ -72,6 +73,23 @@ static void puts_fail(struct link *l, const char *down)
         put_end(l, n, SYNC_FAILED, down);
 }
 
+/* When is there something to look at again? */
+static uint64_t tick_next(const struct link *l, uint64_t now)
+{
+    if (l->oldest < l->next)
+        return TICK_BUSY_MS;
+    if (l->state == LINK_DOWN && l->retry_at < now + TICK_IDLE_MS)
+        return l->retry_at > now ? l->retry_at - now : 1;
+    return TICK_IDLE_MS;
+}
+
+static void tick_start(struct link *l, uint64_t ms)
+{
+    const struct timeval t = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+    event_add(l->tick, &t);
+}
+
 static void put_send(struct link *l, const struct link_put *put)
 {
     struct sync_message m = {.type = SYNC_PUT, .put = put->message};
@@ -89,6 +107,8 @@ void link_put(struct link *l, struct link_put *put)
         put->done(put->context, SYNC_FAILED, "is busy: too many keys are on their way to it");
         return;
     }
+    if (l->oldest == l->next)
+        tick_start(l, TICK_BUSY_MS);
     put->message.number = l->next++;
     put->deadline = clock_ms() + l->conf->sync_timeout_ms;
     l->ring[put->message.number % LINK_WINDOW] = put;
@@ -118,6 +138,7 @@ static void link_drop(struct link *l, bool final, const char *reason)
         l->retry_ms = RETRY_MIN_MS;
     l->retry_at = was_up ? now : now + l->retry_ms + l->retry_ms * jitter / 512;
     l->retry_ms = l->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : l->retry_ms * 2;
+    tick_start(l, tick_next(l, now));
     if (final || !was_up)
         puts_fail(l, l->why.text);
     else
@@ -305,13 +326,13 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
         }
         break;
     }
+    tick_start(l, tick_next(l, now));
 }
 
 struct link *link_new(struct event_base *base, const struct skipd_conf *conf, const struct skipd_peer *peer,
                       struct fault *fault)
 {
     struct link *l = calloc(1, sizeof *l);
-    struct timeval every = {.tv_usec = TICK_MS * 1000};
 
     if (l == NULL) {
         fault_set(fault, "no memory");
@@ -328,13 +349,13 @@ struct link *link_new(struct event_base *base, const struct skipd_conf *conf, co
         goto bad;
     if (peer->host_kind == PEER_HOSTNAME)
         l->dns = evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    l->tick = event_new(base, -1, EV_PERSIST, on_tick, l);
-    if ((peer->host_kind == PEER_HOSTNAME && l->dns == NULL) || l->tick == NULL ||
-        event_add(l->tick, &every) != 0) {
+    l->tick = evtimer_new(base, on_tick, l);
+    if ((peer->host_kind == PEER_HOSTNAME && l->dns == NULL) || l->tick == NULL) {
         fault_set(fault, "peer '%s': no memory, or no name servers", peer->name);
         goto bad;
     }
     link_connect(l);
+    tick_start(l, tick_next(l, clock_ms()));
     return l;
 bad:
     link_free(l);

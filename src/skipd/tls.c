@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "config/config.h"
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -28,6 +29,7 @@ struct tls_state {
     const struct tls_party *psk_party; /* whose PSK OpenSSL was given */
     bool sha256;                       /* the client's PSK binder is one of SHA-256 */
     bool established;
+    char from[80];
     struct fault failure;
     tls_closed *closed;
     void *closed_context;
@@ -45,7 +47,8 @@ static void state_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, l
     (void)argl;
     (void)argp;
     if (state != NULL && state->closed != NULL)
-        state->closed(state->closed_context, state->established, state->failure.text);
+        state->closed(state->closed_context, state->from[0] != '\0' ? state->from : "?", state->established,
+                      state->failure.text);
     free(state);
 }
 
@@ -125,8 +128,13 @@ static int psk_find(SSL *ssl, const unsigned char *id, size_t len, SSL_SESSION *
     if (state == NULL)
         return 0;
     forbidden = state->sha256 ? PSK_HASH_SHA384 : PSK_HASH_SHA256;
-    if (party == NULL || party->identity->psk_hash == forbidden)
-        return 1; /* no such PSK: OpenSSL goes on with certificates, if it can */
+    if (party == NULL || party->identity->psk_hash == forbidden) {
+        /* OpenSSL goes on with certificates, if it can */
+        fault_set(&state->failure,
+                  party == NULL ? "PSK identity '%.*s' is nobody's" : "PSK '%.*s' is not for this hash",
+                  (int)(len < 255 ? len : 255), (const char *)id);
+        return 1;
+    }
     *session = psk_session(ssl, party->identity, state->sha256);
     if (*session == NULL)
         return 0;
@@ -146,6 +154,8 @@ static unsigned psk_serve(SSL *ssl, const char *id, unsigned char *psk, unsigned
     if (SSL_version(ssl) >= TLS1_3_VERSION || state == NULL)
         return 0;
     party = party_by_psk(settings_of(ssl), id, strlen(id));
+    if (party == NULL)
+        fault_set(&state->failure, "PSK identity '%.255s' is nobody's", id);
     if (party == NULL || !secret_open(party->identity->psk, &view))
         return 0;
     if (view.len <= max_len) {
@@ -341,6 +351,13 @@ bool tls_is_established(const SSL *ssl)
     return state != NULL && state->established;
 }
 
+const char *tls_from(const SSL *ssl)
+{
+    const struct tls_state *state = state_of(ssl);
+
+    return state != NULL && state->from[0] != '\0' ? state->from : "?";
+}
+
 bool tls_watch(SSL *ssl, tls_closed *closed, void *context)
 {
     struct tls_state *state = state_of(ssl);
@@ -361,6 +378,18 @@ void *tls_watcher(const SSL *ssl)
 
 /* ---- contexts ---- */
 
+static void from_set(struct tls_state *state, int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    char host[48] = "?", port[8] = "?";
+
+    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
+        getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(state->from, sizeof state->from, "%s port %s", host, port);
+}
+
 static void info(const SSL *ssl, int where, int value)
 {
     struct tls_state *state = state_of(ssl);
@@ -368,12 +397,18 @@ static void info(const SSL *ssl, int where, int value)
 
     if (state == NULL)
         return;
+    if (state->from[0] == '\0')
+        from_set(state, SSL_get_fd(ssl));
     if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
         state->established = true;
         setsockopt(SSL_get_fd(ssl), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     } else if ((where & SSL_CB_ALERT) != 0 && !state->established) {
-        fault_set(&state->failure, "TLS alert %s: %s", (where & SSL_CB_READ) != 0 ? "received" : "sent",
-                  SSL_alert_desc_string_long(value));
+        const char *way = (where & SSL_CB_READ) != 0 ? "received" : "sent";
+
+        if (state->failure.text[0] == '\0')
+            fault_set(&state->failure, "TLS alert %s: %s", way, SSL_alert_desc_string_long(value));
+        else
+            fault_prefix(&state->failure, "TLS alert %s: %s", way, SSL_alert_desc_string_long(value));
     } else if ((where & SSL_CB_EXIT) != 0 && value <= 0 && !state->established &&
                ERR_peek_last_error() != 0) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());

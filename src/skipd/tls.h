@@ -42,9 +42,12 @@ void tls_describe(const SSL *ssl, struct fault *out);
 const char *tls_failure(const SSL *ssl);
 bool tls_is_established(const SSL *ssl);
 
-/* Attaches somebody's context to a connection, and tells him when it is freed: whether the handshake was ever
- * done, and why not. */
-typedef void tls_closed(void *context, bool established, const char *failure);
+/* The address of the other end ("127.0.0.1 port 12345"), "?" before the handshake. */
+const char *tls_from(const SSL *ssl);
+
+/* Attaches somebody's context to a connection, and tells him when it is freed: from where it was, whether the
+ * handshake was ever done, and why not. */
+typedef void tls_closed(void *context, const char *from, bool established, const char *failure);
 bool tls_watch(SSL *ssl, tls_closed *closed, void *context);
 
 /* The context of tls_watch(), or NULL. */

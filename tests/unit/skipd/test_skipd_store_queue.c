@@ -19,7 +19,7 @@ struct store {
     atomic_uint open; /* puts of the open transaction */
     unsigned largest; /* puts of one committed transaction */
     atomic_bool fail_commit;
-    unsigned slow_us; /* of a commit */
+    atomic_uint slow_us; /* of a commit */
 };
 
 /* A row whose ID begins so makes the store fail. */
