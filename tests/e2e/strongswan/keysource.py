@@ -6,7 +6,7 @@ import secrets
 import sys
 
 import plainsource
-from testbed import run, wait_for
+from testbed import run, wait_for, with_sanitizer
 
 BUILD = pathlib.Path(os.environ['PPK_BUILD'])
 TOKEN = BUILD / 'lib/ppk-pkcs11.so'
@@ -112,4 +112,5 @@ class Token:
 
     def find(self, *words):
         """pkcs11-tool on the same configuration (a process of its own)."""
-        return run(*self.host.inside(), 'pkcs11-tool', '--module', TOKEN, *words, env={**os.environ, **self.env}, check=False)
+        return run(*self.host.inside(), 'pkcs11-tool', '--module', TOKEN, *words, 
+                   env=with_sanitizer({**os.environ, **self.env}, self.host.dir), check=False)

@@ -2,7 +2,7 @@
 """A PKCS#11 module in a process of its own, by p11-kit's remoting: what charon loads is only p11-kit's client."""
 import os
 
-from testbed import wait_for
+from testbed import wait_for, with_sanitizer
 
 CLIENT = '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so'
 
@@ -14,7 +14,7 @@ class Server:
         self.host = host
         self.socket = host.dir / 'p11-kit.socket'
         self.command = ['p11-kit', 'server', '--foreground', '--name', self.socket, '--provider', module, uri]
-        self.server_env = {**os.environ, **env}
+        self.server_env = with_sanitizer({**os.environ, **env}, host.dir)
         self.env = {'P11_KIT_SERVER_ADDRESS': f'unix:path={self.socket}'}
 
     def start(self):

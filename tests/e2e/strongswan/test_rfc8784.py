@@ -226,7 +226,7 @@ class OwnInitiator(Pair):
 
     def tearDown(self):
         self.a.alive()
-        self.a.terminate()
+        self.a.terminate(force=True)
 
     def attempt(self, required=True, **ask):
         self.a.load(conf.swanctl([conf.connection(self.alice, self.bob, required=required)]))
@@ -253,7 +253,7 @@ class OwnInitiator(Pair):
             with self.subTest(name):
                 result = self.attempt(ppk=PPK.hex(), ppk_identity=(b'\2' + ident).hex())
                 self.assertEqual((result.get('auth'), result.get('ppk')), (True, True), self.log(self.a)[-2000:])
-                self.a.terminate()
+                self.a.terminate(force=True)
 
     def test_unusable_identities_are_refused(self):
         cases = {'no data': b'', 'type only': b'\2', 'OPAQUE': b'\1static-1', 'type 7': b'\7static-1'}
@@ -292,7 +292,7 @@ class OwnInitiator(Pair):
                 result = self.attempt(use_ppk=junk.hex(), ppk=PPK.hex(), ppk_identity=b'\2static-1'.hex())
                 self.assertTrue(result['auth'], result)
                 self.assertIn('which are no SKIP system ID', self.log(self.a))
-                self.a.terminate()
+                self.a.terminate(force=True)
         self.assertIn(USE_PPK, result['init'])
 
     def test_static_secret_is_no_reference(self):

@@ -8,6 +8,7 @@ libstrongswan-ppk.so.
 import atexit
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ STOCK_PLUGINS = ('random nonce openssl aes sha1 sha2 hmac kdf xcbc curve25519 gm
                  'kernel-libipsec kernel-netlink socket-default vici updown')
 SWANCTL_FOLDERS = ('x509 x509ca x509ocsp x509aa x509ac x509crl pubkey private rsa ecdsa bliss pkcs8 pkcs12').split()
 SKIPPED = 77 # for ctest
+OURS = r'libstrongswan-ppk|ppk-pkcs11|ppk-skip'
 
 
 class Failure(Exception):
@@ -55,6 +57,26 @@ def isolate(plugin):
     run('mount', '--bind', merged, PLUGIN_DIR)
 
 
+def with_sanitizer(env, directory):
+    """What a program needs that loads our libraries when they are built with ASan (PPK_PRELOAD: its library)."""
+    if 'PPK_PRELOAD' not in os.environ:
+        return env
+    return {**env, 'LD_PRELOAD': os.environ['PPK_PRELOAD'],
+            'ASAN_OPTIONS': f'detect_leaks=1:exitcode=99:log_path={directory}/asan',
+            'LSAN_OPTIONS': 'exitcode=0', 'UBSAN_OPTIONS': f'print_stacktrace=1:exitcode=99:log_path={directory}/ubsan'}
+
+
+def sanitizer_reports(directory):
+    """Errors in any code, and leaks of ours, that the sanitizers reported."""
+    found = []
+    for file in sorted(directory.glob('*san.*')):
+        text = file.read_text(errors='replace')
+        if 'ERROR: AddressSanitizer' in text or 'runtime error: ' in text:
+            found.append(text)
+        found += [block for block in text.split('\n\n') if 'leak of' in block and re.search(OURS, block)]
+    return found
+
+
 def wait_for(condition, seconds, what):
     """Polls until condition() is true; its value."""
     end = time.monotonic() + seconds
@@ -70,9 +92,8 @@ def wait_for(condition, seconds, what):
 class Bed:
     """The temporary directory, the processes and the two namespaces of one test."""
 
-    def __init__(self, keep=False):
+    def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='ppk-e2e-'))
-        self.keep = keep
         self.processes = []
         self.hosts = {}
         atexit.register(self.close)
@@ -122,9 +143,12 @@ class Bed:
 
     def close(self):
         for process in reversed(list(self.processes)):
-            self.stop(process)
-        if not self.keep and self.dir.exists():
+            self.stop(process, 60 if 'PPK_PRELOAD' in os.environ else 10)
+        reports = [report for host in self.hosts.values() for report in sanitizer_reports(host.dir)]
+        if self.dir.exists():
             shutil.rmtree(self.dir, ignore_errors=True)
+        if reports:
+            raise Failure('sanitizer:\n' + '\n'.join(reports))
 
 
 class Host:
@@ -156,6 +180,7 @@ class Charon:
         self.socket = f'unix://{host.dir}/vici'
         self.plugin, self.level, self.settings = plugin, level, settings
         self.env = dict(os.environ, STRONGSWAN_CONF=str(host.dir / 'strongswan.conf'), **(env or {}))
+        self.daemon_env = with_sanitizer(self.env, host.dir) if plugin is not None else self.env
         self.wrapper = wrapper
         self.process = None
 
@@ -200,7 +225,7 @@ swanctl {{
 }}
 ''')
         (self.host.dir / 'strongswan.conf').chmod(0o600)
-        self.process = self.bed.start([CHARON], env=self.env, log=self.host.dir / 'charon.out',
+        self.process = self.bed.start([CHARON], env=self.daemon_env, log=self.host.dir / 'charon.out',
                                       prefix=[*self.host.inside(), *self.wrapper])
         wait_for(self.is_up, seconds, f'charon of {self.host.name} answers:\n{self.text()}')
         return self
@@ -218,7 +243,12 @@ swanctl {{
             raise Failure(f'charon of {self.host.name} is dead ({self.process.returncode}):\n{self.text()[-3000:]}')
 
     def stop(self):
-        return self.bed.stop(self.process)
+        """Ends charon; its exit status. What sanitizers found is a Failure."""
+        status = self.bed.stop(self.process, 60 if self.wrapper or 'PPK_PRELOAD' in os.environ else 10)
+        reports = sanitizer_reports(self.host.dir)
+        if reports:
+            raise Failure('sanitizer:\n' + '\n'.join(reports))
+        return status
 
     def load(self, conf):
         """Loads a swanctl.conf."""
@@ -238,8 +268,10 @@ swanctl {{
     def initiate_ike(self, name='peer', check=True, timeout=60):
         return self.swanctl('--initiate', '--ike', name, '--timeout', 30, check=check, timeout=timeout)
 
-    def terminate(self, name='peer'):
-        return self.swanctl('--terminate', '--ike', name, '--timeout', 10, check=False)
+    def terminate(self, name='peer', force=False):
+        """force: without waiting for the peer, which may have gone."""
+        words = ['--timeout', 1, '--force'] if force else ['--timeout', 10]
+        return self.swanctl('--terminate', '--ike', name, *words, check=False)
 
     def sas(self):
         return self.swanctl('--list-sas')
