@@ -83,7 +83,9 @@ bool token_load(struct token *t, const char *path, const char *config)
         return false;
     }
     memcpy(&get, &symbol, sizeof get);
-    if (config != NULL && asprintf(&reserved, "config=%s", config) < 0) {
+    /* PPK_CONF would go before the argument of C_Initialize */
+    if (config != NULL &&
+        (setenv("PPK_CONF", config, 1) != 0 || asprintf(&reserved, "config=%s", config) < 0)) {
         say("no memory left");
         return false;
     }

@@ -80,6 +80,11 @@ sks profile ks type remote
         self.assertNotEqual(other["PPK ID"], a["PPK ID"])
         self.assertNotEqual(other["hmac"], a["hmac"])
 
+    def test_config_goes_before_the_environment(self):
+        self.shown(self.fetch("Alice", PPK_CONF=self.write("bad.conf", "nonsense\n"))[0])
+        _, err = self.ppkctl("fetch", "gateway", "--module", MODULE, status=1, PPK_CONF=self.write("bad.conf", "nonsense\n"))
+        self.assertIn("bad.conf:1: unknown command", err)
+
     def test_size(self):
         self.assertEqual(self.shown(self.fetch("Alice", "--size", "512")[0])["size"], "512 bits")
 
