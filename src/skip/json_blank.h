@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Strings that are moved are at least this long (an ordinal's length) and values of a member "key" or "randomStr"; or hold at
- * least JSON_BLANK_LONG hex digits in a row, in whatever place but that of a "keyId". */
+/* Strings that are moved are at least this long (an ordinal's length) and values of a member "key" or
+ * "randomStr"; or hold at least JSON_BLANK_LONG hex digits in a row, in whatever place but that of a "keyId".
+ */
 #define JSON_BLANK_MIN   4u
 #define JSON_BLANK_LONG  24u
 #define JSON_BLANK_DEPTH 16u

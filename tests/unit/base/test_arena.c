@@ -147,7 +147,7 @@ static void check_fault(const void *p, bool before)
         (void)signal(SIGSEGV, SIG_DFL); /* not the sanitizers' report */
         volatile const uint8_t *at =
             (const uint8_t *)(before ? m.from - 1 : m.to); /* NOLINT(performance-no-int-to-ptr) */
-        _exit(*at); /* NOLINT(clang-analyzer-core.NullDereference) */
+        _exit(*at);                                        /* NOLINT(clang-analyzer-core.NullDereference) */
     }
     assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
