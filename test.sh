@@ -52,7 +52,7 @@ tests() {
 if [ $quick = no ]; then
     step "clang-format" sh -c 'git ls-files "*.c" "*.h" | xargs clang-format --dry-run -Werror'
     step "configure and build: clang" sh -c "cmake --preset clang && cmake --build build-clang -j $jobs"
-    step "clang-tidy" sh -c "git ls-files 'src/*.c' 'p11/*.c' | grep -v '^src/charon/' | xargs -P $jobs -n 4 clang-tidy -p build-clang --quiet"
+    step "clang-tidy" sh -c "git ls-files 'src/*.c' 'p11/*.c' | grep -v '^src/charon/' | xargs -P $jobs -n 1 clang-tidy -p build-clang --quiet"
     step "cppcheck" scripts/cppcheck.sh build-clang
     step "configure and build: ASan+UBSan" sh -c "cmake --preset asan-ubsan && cmake --build build-asan-ubsan -j $jobs"
     tests build-asan-ubsan -LE 'native'
