@@ -40,6 +40,7 @@ struct link {
     struct tls_settings settings;
     SSL_CTX *tls;
     enum link_state state;
+    bool failed; /* to connect, since it was last up */
     struct bufferevent *bev;
     struct event *tick;
     struct fault why;  /* why it is not up */
@@ -99,7 +100,7 @@ static void put_send(struct link *l, const struct link_put *put)
 
 void link_put(struct link *l, struct link_put *put)
 {
-    if (l->state == LINK_DOWN) {
+    if (l->state == LINK_DOWN || (l->state == LINK_CONNECTING && l->failed)) {
         put->done(put->context, SYNC_FAILED, l->why.text);
         return;
     }
@@ -133,6 +134,7 @@ static void link_drop(struct link *l, bool final, const char *reason)
     if (was_up || strstr(l->why.text, reason) == NULL)
         log_write(LOG_LEVEL_WARNING, "peer '%s': link is down: %s", l->peer->name, reason);
     fault_set(&l->why, "is down: %s", reason);
+    l->failed = l->failed || !was_up;
     crypto_random(&jitter, 1);
     if (was_up)
         l->retry_ms = RETRY_MIN_MS;
@@ -161,6 +163,7 @@ static bool on_hello(struct link *l, const struct sync_hello *hello)
     }
     l->state = LINK_UP;
     l->why.text[0] = '\0';
+    l->failed = false;
     l->retry_ms = RETRY_MIN_MS;
     l->heard = l->pinged = clock_ms();
     log_write(LOG_LEVEL_NOTICE, "peer '%s': link is up (%s, %s)", l->peer->name,

@@ -21,10 +21,6 @@ static const char SCHEMA[] =
     "CREATE INDEX key_expires ON key (expires);"
     "PRAGMA user_version = 1;";
 
-#define EXPIRE_TEXT                                                                                          \
-    "DELETE FROM key WHERE id IN (SELECT id FROM key WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"         \
-    " RETURNING value IS NOT NULL"
-
 enum statement {
     BEGIN,
     COMMIT,
@@ -38,6 +34,10 @@ enum statement {
     FACT_WRITE,
     STATEMENTS
 };
+
+static const char EXPIRE_TEXT[] =
+    "DELETE FROM key WHERE id IN (SELECT id FROM key WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"
+    " RETURNING value IS NOT NULL";
 
 static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",

@@ -2,6 +2,7 @@
 """Big, slow and many."""
 import http.client
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -173,6 +174,19 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             for line in (1, 2, 3, 4, 6, 7, 8, 10):
                 self.assertIn(f"{path}:{line}: ", done.stderr)
+
+    def test_sample(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "skipd.conf")
+            shutil.copy(os.path.join(os.environ["PPK_SOURCE_DIR"], "conf", "skipd.conf"), path)
+            os.chmod(path, 0o600)
+            with open(os.path.join(directory, "skipd.master"), "w", encoding="ascii") as f:
+                os.chmod(f.name, 0o600)
+                f.write("0123456789abcdef\n")
+            done = self.skipd("-t", "-c", path)
+            self.assertEqual((done.returncode, done.stdout), (0, f"{path}: ok\n"), done.stderr)
+            # nothing was made or opened
+            self.assertEqual(sorted(os.listdir(directory)), ["skipd.conf", "skipd.master"])
 
     def test_no_configuration(self):
         done = self.skipd("-c", "/nonexistent/skipd.conf")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """SKIP's methods and status codes, to the letter of the draft."""
+import json
 import os
 import unittest
 
-from keysource import PairCase, PSK
+from keysource import PairCase, PSK, psk_get
 
 
 class Methods(PairCase):
@@ -104,7 +105,6 @@ class Methods(PairCase):
         self.assertEqual(self.a.new_key("Bob")[0], 200)
 
     def test_what_a_client_may_ask(self):
-        from keysource import psk_get
         out, _ = psk_get(self.alice, "/capabilities", identity="narrow")
         self.assertIn('"localSystemID":"Alice-2","remoteSystemID":["Nobody*"]', out)
         self.assertIn('"entropy":false,"key":true', out)
@@ -129,6 +129,38 @@ class Methods(PairCase):
                 self.assertEqual((status, headers["Allow"]), (405, "GET"))
                 self.a.close()
         self.assertEqual(self.a.raw("/key?remoteSystemID=Bob", "HEAD")[0], 405)
+
+    def memory(self, source):
+        """All that the process can read of its own memory."""
+        found = b""
+        with open(f"/proc/{source.process.pid}/maps", encoding="ascii") as maps, \
+                open(f"/proc/{source.process.pid}/mem", "rb", buffering=0) as mem:
+            for line in maps:
+                area, rights = line.split()[:2]
+                start, end = (int(x, 16) for x in area.split("-"))
+                if not rights.startswith("rw") or end - start > 1 << 28:
+                    continue
+                try:
+                    mem.seek(start)
+                    found += mem.read(end - start)
+                except (OSError, ValueError):
+                    pass
+        return found
+
+    @unittest.skipIf(os.environ.get("SKIPD_SANITIZED"), "a sanitizer keeps freed memory")
+    def test_nothing_secret_is_left_in_memory(self):
+        keys = [self.a.new_key("Bob")[1] for _ in range(40)]
+        for new in keys[:20]:
+            self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+        keys += [json.loads(psk_get(self.alice, "/key?remoteSystemID=Bob", *options)[0].split("\r\n\r\n")[1])
+                 for options in (["-tls1_3"], ["-tls1_2", "-cipher", "DHE-PSK-AES256-CBC-SHA384"])]
+        for source in (self.alice, self.bob):
+            content = self.memory(source)
+            self.assertGreater(len(content), 100000)
+            self.assertIn(source.name.encode(), content)  # it is this process's memory
+            for new in keys:
+                self.assertEqual((content.count(bytes.fromhex(new["key"])), content.count(new["key"].encode())), (0, 0),
+                                 f"{source.name}: key {keys.index(new)}")
 
     def test_nothing_secret_on_disk_or_in_the_log(self):
         keys = [self.a.new_key("Bob")[1] for _ in range(30)]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -81,6 +82,24 @@ class Sync(PairCase):
             self.assertRegex(results[0][1]["error"], "did not confirm the key within 700 ms|does not answer")
         finally:
             self.bob.process.send_signal(signal.SIGCONT)
+        self.wait_up()
+
+    def test_peer_is_a_black_hole(self):
+        # TCP connects, and then nothing: after the first attempt has failed, nobody waits for the next ones
+        self.bob.end()
+        with socket.socket() as hole:
+            hole.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            hole.bind(("127.0.0.1", self.bob.peers_port))
+            hole.listen(16)
+            self.alice.wait_log("no connection within 3 seconds")
+            for _ in range(30):
+                began = time.monotonic()
+                status, answer = self.a.new_key("Bob")
+                self.assertEqual(status, 503)
+                self.assertIn("no connection within 3 seconds", answer["error"])
+                self.assertLess(time.monotonic() - began, 0.5)
+                time.sleep(0.02)
+        self.bob.start()
         self.wait_up()
 
     def test_one_peer_down_others_go_on(self):

@@ -74,6 +74,20 @@ class Tls(PairCase):
         out, err = psk_get(self.alice, "/capabilities", identity="only384")
         self.assertEqual(out, "")
 
+    def test_psk_of_our_own_client(self):
+        # SKIP's required suite is one of SHA-384, which s_client's PSKs cannot do
+        for identity, rule, hash_words, works in (("enc-a-psk", "any", "", True), ("enc-a-psk", "any", "hash sha384", True),
+                                                  ("enc-a-psk", "any", "hash sha256", True), ("only384", "384", "hash sha384", True),
+                                                  ("only256", "256", "hash sha256", True)):
+            path = os.path.join(self.directory, "ppk.conf")
+            with open(path, "w", encoding="ascii") as f:
+                os.chmod(path, 0o600)
+                f.write(f"sks profile p type remote\n kme server ipv4 127.0.0.1 port {self.alice.port}\n"
+                        f" tls psk id {identity} key hex {PSK} {hash_words}\n")
+            done = subprocess.run([os.environ["PPKCTL"], "capabilities", "--config", path], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=30, check=False)
+            self.assertEqual("local identifier: Alice" in done.stdout, works, (rule, hash_words, done.stdout, done.stderr))
+
     def test_wrong_psk(self):
         for options in (["-tls1_3"], ["-tls1_2", "-cipher", "DHE-PSK-AES256-CBC-SHA384"]):
             for identity, psk in (("enc-a-psk", "ff" * 32), ("nobody", PSK), ("enc-b-psk", PSK), ("enc-a", PSK), ("", PSK)):
@@ -150,6 +164,17 @@ class Links(PairCase):
         status, new = self.a.new_key("Bob")
         self.assertEqual(status, 200)
         self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+
+    def test_by_name_and_by_ipv6(self):
+        self.alice.peers = self.alice.peers.replace("address ipv4 127.0.0.1", "address hostname localhost")
+        self.bob.peers = self.bob.peers.replace("address ipv4 127.0.0.1", "address ipv6 ::1")
+        self.alice.extra += f"listen peers ipv6 ::1 port {self.alice.peers_port}\n"
+        self.bob.start()
+        self.alice.start()
+        self.bob.wait_log("peer 'Alice': link is up")
+        self.alice.wait_log("peer 'Bob': link is up")
+        self.assertEqual(self.a.new_key("Bob")[0], 200)
+        self.assertEqual(self.b.new_key("Alice")[0], 200)
 
     def down(self, alice, reason):
         self.alice.wait_log(reason)
