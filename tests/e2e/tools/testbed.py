@@ -135,6 +135,7 @@ keyring dynamic
 sks profile ks type remote
  kme server ipv4 127.0.0.1 port {source.port}
  tls psk id encryptor-{source.name} key hex {source.psk}
+ timeout 10000
  {cls.profile}
 ''')
 
