@@ -40,6 +40,9 @@ static const struct {
     {"ikev2 profile i\n keyring k\n keyring ppk l\n",
      "t:2: there is no keyring \"k\"\nt:3: there is no keyring \"l\"\n"},
     {"ikev2 profile i\n keyring k\nexit\nkeyring k\n", ""},
+    {"keyring k\nikev2 profile i\n keyring k\nkeyring l\n",
+     "t:4: \"keyring\" is already given in line 3; to begin another \"keyring NAME\", leave this level with "
+     "exit first\n"},
     {S K "  ppk dynamic s\n  ppk dynamic s required\n", "t:6: \"ppk dynamic\" is already given in line 5\n"},
     /* addresses */
     {K "  address 10.0.0.1 255.0.255.0\n",
