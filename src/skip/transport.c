@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +22,9 @@
 #define BODY_FIRST      4096u  /* room for a body at first; a key needs some 200 bytes */
 #define POLL_MAX_MS     60000u /* poll() is asked again after that */
 #define RETRY_AFTER_MAX 3600
+#define SETTLE_MS       5 /* see line_check_alive() */
+#define LASTING_MS      1000u
+#define SETTLE_ANSWERS  2u /* the capabilities, and the first key */
 
 enum line_state { LINE_IDLE, LINE_ASKED, LINE_OVER };
 
@@ -33,8 +37,11 @@ struct line {
     CURLcode code; /* of LINE_OVER */
     const struct skip_call *call;
     uint64_t began;
-    int fd;     /* the kept-alive connection's socket, or -1 */
-    char *body; /* in the arena */
+    int fd;            /* the kept-alive connection's socket, or -1 */
+    unsigned answers;  /* that came over it */
+    uint64_t answered; /* when the last one did */
+    bool ends;         /* the server has been seen to end connections behind an answer */
+    char *body;        /* in the arena */
     size_t len, room;
     size_t header_bytes;
     unsigned sent; /* how often the request went out */
@@ -315,14 +322,27 @@ static void wire_free(struct skip_wire *wire)
 }
 
 /* A server may end a kept-alive connection at any time. libcurl notices a FIN before it uses the connection
- * again, but not one behind TLS's close_notify. Whatever comes while nothing was asked makes the connection
- * unusable. */
-static void line_check_alive(struct line *l)
+ * again, but not one behind TLS's close_notify: whatever comes while nothing was asked makes the connection
+ * unusable.
+ *
+ * Some end it behind each answer without saying so. A request for a key by its ID that crosses such an end on
+ * its way cannot be repeated. So before the first ones on a connection it is waited a moment for the end; and
+ * where that was too short, such requests get connections of their own from then on, until one is seen to
+ * last. */
+static void line_check_alive(struct line *l, const struct skip_call *call)
 {
+    bool once = call->request == SKIP_REQUEST_KEY_BY_ID, stale = false;
+    struct pollfd fd = {.fd = l->fd, .events = POLLIN};
     char waste[256];
-    if (l->fd < 0 || recv(l->fd, waste, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+    if (l->fd < 0)
         return;
-    shutdown(l->fd, SHUT_RDWR);
+    bool ended = poll(&fd, 1, once && l->answers <= SETTLE_ANSWERS ? SETTLE_MS : 0) != 0;
+    if (!ended && clock_ms() - l->answered > LASTING_MS)
+        l->ends = false;
+    stale = ended || (once && l->ends);
+    if (!stale)
+        return;
+    shutdown(l->fd, SHUT_RD); /* so that libcurl reads an end, too; it may still send its close_notify */
     for (int i = 0; i < 64 && recv(l->fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++)
         ;
 }
@@ -359,7 +379,7 @@ static bool wire_ask(struct skip_wire *wire, size_t server, const struct skip_ca
                 (unsigned)l->server->port);
     message_path(call, &url);
     line_clear(l);
-    line_check_alive(l);
+    line_check_alive(l, call);
     l->call = call;
     l->began = clock_ms();
     long ms = left > 3600000 ? 3600000L : (long)left;
@@ -405,7 +425,15 @@ static void line_failed(const struct line *l, struct skip_answer *out)
     const struct sks_profile *p = l->wire->profile;
     const char *error = l->error[0] ? l->error : curl_easy_strerror(l->code);
     uint64_t took = clock_ms() - l->began;
-    /* libcurl's words for a connection that ends just when it stands. */
+    long os_error = 0;
+    char os_text[128];
+    /* libcurl keeps its first words, which may be of a dead connection that it tidied up on the way. */
+    if (strncmp(error, "Send failure", 12) == 0 && l->code != CURLE_SEND_ERROR)
+        error = curl_easy_strerror(l->code);
+    if (l->code == CURLE_COULDNT_CONNECT &&
+        curl_easy_getinfo(l->easy, CURLINFO_OS_ERRNO, &os_error) == CURLE_OK && os_error)
+        error = strerror_r((int)os_error, os_text, sizeof os_text);
+    /* Its words for a connection that ends just when it stands. */
     if (strncmp(error, "getpeername", 11) == 0)
         error = "it ended the connection behind the TLS handshake";
     out->result = l->no_memory || l->code == CURLE_OUT_OF_MEMORY ? SKIP_NO_MEMORY : SKIP_UNREACHABLE;
@@ -429,6 +457,8 @@ static void line_failed(const struct line *l, struct skip_answer *out)
     else if (l->code == CURLE_SSL_CONNECT_ERROR && p->psk_id)
         fault_set(&out->fault, "TLS with PSK identity \"%.80s\" failed%s: %s", p->psk_id, psk_hint(error),
                   error);
+    else if (l->code == CURLE_COULDNT_CONNECT)
+        fault_set(&out->fault, "cannot be connected to: %s", error);
     else if (l->code == CURLE_PARTIAL_FILE)
         fault_set(&out->fault, "its answer was cut off: %s", error);
     else
@@ -468,7 +498,12 @@ static void wire_collect(struct skip_wire *wire)
         if (message->msg != CURLMSG_DONE ||
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&l) != CURLE_OK)
             continue;
+        long connects = 1;
         curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
+        curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+        l->answers = connects > 0 ? 1 : l->answers + 1;
+        l->answered = clock_ms();
+        l->ends = l->ends || l->resend_refused;
         l->fd = fd == CURL_SOCKET_BAD ? -1 : fd;
         curl_multi_remove_handle(wire->multi, easy);
         l->code = code;

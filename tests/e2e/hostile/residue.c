@@ -191,6 +191,7 @@ int main(int argc, char **argv)
             } else {
                 printf("%s: %s\n", argv[s], fault.text);
                 expect(&n, 1, 0, "refused");
+                break;
             }
         }
     }

@@ -28,7 +28,7 @@ def failover(b):
     b.expect(line, "NO_SUCH_KEY", "no key of this ID", what="not lost")
     # All the servers are named, each with its reason.
     line = b.probe(*BOB, *at(dead, b.serve("status-500"), b.serve("odd-hex")), "key")[0]
-    b.expect(line, "UNREACHABLE", "127.0.0.1:%d: .*connect.*; 127.0.0.1:.*status 500; .*odd number" % dead, what="three reasons")
+    b.expect(line, "UNREACHABLE", "127.0.0.1:%d: cannot be connected to: Connection refused; 127.0.0.1:.*status 500; .*odd number" % dead, what="three reasons")
 
 
 def time_bound(b):
@@ -82,7 +82,7 @@ def resets(b):
     probe = b.start([b.tests + "/skip_probe", *BOB, *at(port), "key", "wait:1500", "key", "wait:1500", "key"], stdout=-1)
     b.expect_key(probe.stdout.readline().strip(), "before its end")
     b.stop(first)
-    b.expect(probe.stdout.readline().strip(), "UNREACHABLE", "connect", what="while it is away")
+    b.expect(probe.stdout.readline().strip(), "UNREACHABLE", "cannot be connected to: Connection refused", what="while it is away")
     again = b.start([sys.executable, b.here("hostile_server.py"), "--cert", "server.pem", "--key", "server.key", "--port", str(port)], stdout=-1)
     again.stdout.readline()
     b.expect_key(probe.stdout.readline().strip(), "when it is back")

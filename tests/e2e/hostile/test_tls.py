@@ -32,7 +32,7 @@ def certificates(b):
     b.expect(b.probe(*BAD_TLS, port=b.serve(plain=True))[0], "UNREACHABLE", "", 3000, what="plain HTTP")
     for scenario, reason in (("tls-garbage", "wrong version|packet|SSL"), ("tls-closed", "SSL|Recv|eof|unexpected"), ("tls-hung", "no (connection|answer) after")):
         b.expect(b.probe("--timeout", 800, *BAD_TLS, port=b.serve(scenario))[0], "UNREACHABLE", reason, 2500, what=scenario)
-    b.expect(b.probe(*BAD_TLS, port=free_port())[0], "UNREACHABLE", "Couldn't connect|Connection refused", 1500, what="nobody there")
+    b.expect(b.probe(*BAD_TLS, port=free_port())[0], "UNREACHABLE", "cannot be connected to: Connection refused", 1500, what="nobody there")
 
 
 def environment(b):

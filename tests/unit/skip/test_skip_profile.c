@@ -230,6 +230,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    conf.n_servers = SERVERS; /* some tests ask fewer of them */
     skip_profile_free(profile);
     skip_loader_use(NULL);
     return fake.live ? -1 : 0;
