@@ -78,6 +78,7 @@ static void process_harden(void)
     prctl(PR_SET_DUMPABLE, 0);
     setrlimit(RLIMIT_CORE, &none);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is to be an error of the store like a full disk */
     event_set_mem_functions(malloc, wiping_realloc, wiping_free);
 }
 

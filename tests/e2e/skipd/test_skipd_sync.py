@@ -2,6 +2,7 @@
 """What is promised across two key sources: durable before it is answered, exactly once, until it expires."""
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -101,6 +102,22 @@ class Sync(PairCase):
                 time.sleep(0.02)
         self.bob.start()
         self.wait_up()
+
+    def test_full_disk(self):
+        # files may not grow: new keys are refused with the reason, keys that are there are not lost, and then all goes on
+        kept = [self.a.new_key("Bob")[1] for _ in range(5)]
+        pid = self.bob.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (os.stat(self.bob.file("db-wal")).st_size, before[1]))
+        status, answer = self.a.new_key("Bob")
+        self.assertEqual(status, 503)
+        self.assertIn("could not store the key", answer["error"])
+        self.assertEqual(self.b.by_id(kept[0]["keyId"], "Alice")[0], 500)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        for new in kept:
+            self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+        self.assertEqual(self.a.new_key("Bob")[0], 200)
+        self.assertIn("error: store: ", self.bob.log())
 
     def test_one_peer_down_others_go_on(self):
         carol = KeySource(self.directory, "Carol")
