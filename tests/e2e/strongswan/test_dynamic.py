@@ -120,6 +120,22 @@ class Dynamic(unittest.TestCase):
         print(f'    the same search in a stock charon with this PPK: {found}')
         self.assertNotEqual(found, [])
 
+    def test_as_installed(self):
+        """All plugins of Debian's packages, each by its own file; ours comes first by its priority."""
+        self.start(modular=True)
+        order = next(line for line in self.a.text().splitlines() if 'loaded plugins:' in line).split()
+        self.assertLess(order.index('ppk'), order.index('openssl'))
+        self.assertIn('pkcs11', order)
+        self.load()
+        self.a.initiate()
+        self.check_ids(1)
+
+    def test_loaded_too_late(self):
+        """Behind openssl it would never be asked for a prf+: that is said."""
+        self.start(late=True)
+        print('   ', next(line for line in self.a.text().splitlines() if 'loaded plugins' in line)[:200])
+        self.assertIn("plugin 'ppk' must be loaded before", self.a.text())
+
     def test_other_end_initiates(self):
         self.start()
         self.load()

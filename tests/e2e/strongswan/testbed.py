@@ -174,24 +174,27 @@ class Host:
 class Charon:
     """A charon-systemd in a host. plugin: the settings of plugins.ppk as a dict, or None for a stock charon."""
 
-    def __init__(self, host, plugin=None, env=None, level=1, settings='', wrapper=()):
+    def __init__(self, host, plugin=None, env=None, level=1, settings='', wrapper=(),
+                 modular=False, late=False):
         self.host, self.bed = host, host.bed
         self.log = host.dir / 'charon.log'
         self.socket = f'unix://{host.dir}/vici'
         self.plugin, self.level, self.settings = plugin, level, settings
         self.env = dict(os.environ, STRONGSWAN_CONF=str(host.dir / 'strongswan.conf'), **(env or {}))
         self.daemon_env = with_sanitizer(self.env, host.dir) if plugin is not None else self.env
-        self.wrapper = wrapper
+        self.wrapper, self.modular, self.late = wrapper, modular, late
         self.process = None
 
     def start(self, seconds=20):
         ours = ''
         if self.plugin is not None:
-            ours = 'ppk {\n' + ''.join(f'      {key} = "{value}"\n' for key, value in self.plugin.items()) + '    }'
+            priority = 100 if self.modular else 'yes'
+            ours = f'ppk {{\n      load = {priority}\n' + ''.join(f'      {key} = "{value}"\n' for key, value in self.plugin.items()) + '    }'
+        load = 'load_modular = yes' if self.modular else (
+            'load_modular = no\n  load = ' + ' '.join(self.plugins()))
         (self.host.dir / 'strongswan.conf').write_text(f'''
 charon-systemd {{
-  load_modular = no
-  load = {'ppk ' if self.plugin is not None else ''}{STOCK_PLUGINS}
+  {load}
   install_virtual_ip = no
   dos_protection = no
   delete_rekeyed_delay = 1
@@ -199,10 +202,12 @@ charon-systemd {{
   retransmit_tries = 2
   {self.settings}
   plugins {{
+    {'include /etc/strongswan.d/charon/*.conf' if self.modular else ''}
     vici {{
       socket = {self.socket}
     }}
     kernel-libipsec {{
+      load = yes
       allow_peer_ts = yes
     }}
     {ours}
@@ -229,6 +234,11 @@ swanctl {{
                                       prefix=[*self.host.inside(), *self.wrapper])
         wait_for(self.is_up, seconds, f'charon of {self.host.name} answers:\n{self.text()}')
         return self
+
+    def plugins(self):
+        """The list of load; ours first, as it has to be, or late."""
+        ours = ['ppk'] if self.plugin is not None else []
+        return [*STOCK_PLUGINS.split(), *ours] if self.late else [*ours, *STOCK_PLUGINS.split()]
 
     def is_up(self):
         if self.process.poll() is not None:
