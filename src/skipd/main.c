@@ -2,6 +2,7 @@
 /* skipd: the key source. */
 #include "base/crypto.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "skipd/http.h"
 #include "skipd/keeper.h"
 
@@ -36,12 +37,13 @@ struct daemon {
     struct http_server *http;
     struct event *signals[3], *ending;
     unsigned end_steps;
-    struct text ready; /* "listen ADDRESS:PORT" lines */
+    struct text ready;      /* "listen ADDRESS:PORT" lines */
+    const char *ready_file; /* written, to be removed at the end; or NULL */
 };
 
 struct options {
     const char *conf, *ready_file;
-    bool check_only, syslog;
+    bool check_only, syslog, manual;
 };
 
 /* ---- the process ---- */
@@ -247,6 +249,8 @@ static bool signals_ready(struct daemon *d)
 
 static void daemon_end(struct daemon *d)
 {
+    if (d->ready_file != NULL)
+        unlink(d->ready_file);
     if (d->service != NULL)
         service_stop(d->service);
     if (d->keeper != NULL)
@@ -287,7 +291,10 @@ static bool daemon_start(struct daemon *d, const struct options *o, struct fault
         fault_set(fault, "no memory");
         return false;
     }
-    return o->ready_file == NULL || ready_write(d, o->ready_file, fault);
+    if (o->ready_file == NULL)
+        return true;
+    d->ready_file = o->ready_file;
+    return ready_write(d, o->ready_file, fault);
 }
 
 static int usage(FILE *to, int status)
@@ -297,6 +304,7 @@ static int usage(FILE *to, int status)
           "  -t, --test             check the configuration and end\n"
           "  -f, --foreground       stay in the foreground (always so; for habit)\n"
           "      --syslog           log to the system's log instead of stderr\n"
+          "      --manual           print the manual page skipd.conf(5), in mdoc, and end\n"
           "      --ready-file FILE  written once all listeners are open: a line \"listen ADDRESS:PORT\" for "
           "each\n"
           "Environment: PPK_LOG=[DEST:]LEVEL\n",
@@ -308,13 +316,10 @@ static int usage(FILE *to, int status)
 static bool options_read(int argc, char **argv, struct options *o, int *status)
 {
     static const struct option LONG[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"test", no_argument, NULL, 't'},
-        {"foreground", no_argument, NULL, 'f'},
-        {"syslog", no_argument, NULL, 's'},
-        {"ready-file", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},     {"test", no_argument, NULL, 't'},
+        {"foreground", no_argument, NULL, 'f'},       {"syslog", no_argument, NULL, 's'},
+        {"ready-file", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'},
+        {"manual", no_argument, NULL, 'm'},           {NULL, 0, NULL, 0},
     };
     int c = 0;
 
@@ -333,6 +338,9 @@ static bool options_read(int argc, char **argv, struct options *o, int *status)
             break;
         case 'r':
             o->ready_file = optarg;
+            break;
+        case 'm':
+            o->manual = true;
             break;
         case 'h':
             *status = usage(stdout, 0);
@@ -361,6 +369,17 @@ static bool tls_check(struct daemon *d, struct fault *fault)
     return d->http != NULL;
 }
 
+static int manual_print(void)
+{
+    struct text page = {0};
+    bool ok = false;
+
+    config_manual(&skipd_language, &page);
+    ok = !page.failed && page.s != NULL && fputs(page.s, stdout) >= 0 && fflush(stdout) == 0;
+    text_free(&page);
+    return ok ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {.conf = CONF_DEFAULT};
@@ -371,6 +390,8 @@ int main(int argc, char **argv)
 
     if (!options_read(argc, argv, &o, &status))
         return status;
+    if (o.manual)
+        return manual_print();
     process_harden();
     log_open("skipd", o.syslog ? "syslog:info" : "stderr:info");
     d.conf = skipd_conf_load(o.conf, &errors);

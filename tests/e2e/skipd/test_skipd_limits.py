@@ -188,6 +188,24 @@ class CommandLine(unittest.TestCase):
             # nothing was made or opened
             self.assertEqual(sorted(os.listdir(directory)), ["skipd.conf", "skipd.master"])
 
+    def test_manual_page(self):
+        page = self.skipd("--manual")
+        self.assertEqual(page.returncode, 0, page.stderr)
+        lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=page.stdout, capture_output=True, text=True, timeout=30,
+                              check=False)
+        self.assertEqual((lint.returncode, lint.stdout), (0, ""))
+        shown = subprocess.run(["mandoc", "-Tascii"], input=page.stdout, capture_output=True, text=True, timeout=30, check=True)
+        self.assertGreater(len(shown.stdout.splitlines()), 100)
+        for word in ("remote-system-id", "sync-timeout", "server-auth-only", "skipd-master-key"):
+            self.assertIn(word, page.stdout)
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd is not here")
+    def test_unit_is_hardened(self):
+        unit = os.path.join(os.environ["PPK_SOURCE_DIR"], "conf", "skipd@.service")
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", unit], capture_output=True,
+                              text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout[-500:] + done.stderr)
+
     def test_no_configuration(self):
         done = self.skipd("-c", "/nonexistent/skipd.conf")
         self.assertEqual(done.returncode, 1)
