@@ -154,7 +154,7 @@ bool prf_compute(enum prf prf, struct span key, const struct span *parts, size_t
 bool prf_plus(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out, size_t len)
 {
     const struct hash_kind *k = &kinds[prf];
-    uint8_t last[PRF_MAX];
+    uint8_t last[PRF_MAX] = {0};
     union hash inner;
     struct hmac m;
     bool ok = len <= BLOCKS_MAX * k->size && hmac_key(&m, prf, key);

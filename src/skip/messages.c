@@ -327,7 +327,7 @@ static void append_reason(struct reading *r, size_t len, struct text *text)
             return;
         }
         char shown[161];
-        for (; s[n] && n < sizeof shown - 1; n++) {
+        for (; n < sizeof shown - 1 && s[n]; n++) {
             shown[n] = s[n];
             run = isalnum((unsigned char)s[n]) || strchr("+/=_-", s[n]) ? run + 1 : 0;
             if (run >= 20)
