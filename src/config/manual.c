@@ -74,6 +74,18 @@ static void token_manual(const struct token *t, bool bare, struct text *out)
     }
 }
 
+/* Appends mdoc text of a table: each sentence begins a line, as mdoc wants it, and the last line is ended. */
+static void text_manual(const char *mdoc, struct text *out)
+{
+    for (const char *s = mdoc; *s != '\0'; s++) {
+        bool sentence = s > mdoc && s[-1] == '.' && *s == ' ' && isupper((unsigned char)s[1]);
+
+        text_append(out, sentence ? "\n" : s, 1);
+    }
+    if (mdoc[0] != '\0' && mdoc[strlen(mdoc) - 1] != '\n')
+        text_append(out, "\n", 1);
+}
+
 /* The ranges of its arguments, as one sentence each. */
 static void ranges_manual(const struct syntax *s, struct text *out)
 {
@@ -106,7 +118,8 @@ static void command_manual(const struct config_command *c, struct text *out)
         if (i == close)
             text_printf(out, ".Oc\n");
     }
-    text_printf(out, ".Xc\n%s\n", c->help);
+    text_printf(out, ".Xc\n");
+    text_manual(c->help, out);
     ranges_manual(&s, out);
 }
 
@@ -118,9 +131,10 @@ void config_manual(const struct config_language *l, struct text *out)
         text_printf(&name, "%c", toupper((unsigned char)*s));
     text_printf(out, ".\\\" SPDX-License-Identifier: BSD-2-Clause\n.\\\" Made from the table of the "
                      "language's commands.\n");
-    text_printf(out,
-                ".Dd November 23, 2026\n.Dt %s 5\n.Os\n.Sh NAME\n.Nm %s\n.Nd %s\n.Sh DESCRIPTION\n%s.Pp\n%s",
-                name.s != NULL ? name.s : "", l->name, l->about, l->intro, common_text);
+    text_printf(out, ".Dd November 23, 2026\n.Dt %s 5\n.Os\n.Sh NAME\n.Nm %s\n.Nd %s\n.Sh DESCRIPTION\n",
+                name.s != NULL ? name.s : "", l->name, l->about);
+    text_manual(l->intro, out);
+    text_printf(out, ".Pp\n%s", common_text);
     for (unsigned level = 0; level < l->n_levels; level++) {
         text_printf(out, ".Ss %s%s\n%s\n.Bl -tag -width Ds\n",
                     level == 0 ? "Commands of the top level" : "Commands in ",
@@ -131,6 +145,6 @@ void config_manual(const struct config_language *l, struct text *out)
         }
         text_printf(out, ".El\n");
     }
-    text_append(out, l->outro, strlen(l->outro));
+    text_manual(l->outro, out);
     text_free(&name);
 }
