@@ -40,7 +40,7 @@ static bool own_folder(char out[PATH_MAX])
     memcpy(&here, &function, sizeof here);
     if (dladdr(here, &info) && info.dli_fname && info.dli_fname[0] == '/' &&
         strlen(info.dli_fname) < PATH_MAX) {
-        strcpy(out, info.dli_fname);
+        memcpy(out, info.dli_fname, strlen(info.dli_fname) + 1);
     } else {
         FILE *maps = fopen("/proc/self/maps", "re");
         if (!maps)
@@ -53,7 +53,7 @@ static bool own_folder(char out[PATH_MAX])
             unsigned long to = *end == '-' ? strtoul(end + 1, NULL, 16) : 0;
             const char *path = strchr(line, '/');
             if ((uintptr_t)here >= from && (uintptr_t)here < to && path && strlen(path) < PATH_MAX) {
-                strcpy(out, path);
+                memcpy(out, path, strlen(path) + 1);
                 found = true;
             }
         }

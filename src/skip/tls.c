@@ -58,7 +58,7 @@ static unsigned psk_client(SSL *ssl, const char *hint, char *identity, unsigned 
     if (!psk_open(peer, &view))
         return 0;
     if (view.len <= psk_room && strlen(peer->profile->psk_id) < identity_room) {
-        strcpy(identity, peer->profile->psk_id);
+        memcpy(identity, peer->profile->psk_id, strlen(peer->profile->psk_id) + 1);
         memcpy(psk, view.data, view.len);
         len = (unsigned)view.len;
     }
