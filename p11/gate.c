@@ -192,12 +192,16 @@ bool gate_drain(uint64_t wait_ms)
 
     /* Looking again and again, and not a signal from who leaves, keeps the way out of every call free of a
      * lock. */
-    while (anybody_inside() && clock_left_ms(deadline) > 0) {
+    /* Once nobody was seen, nobody is: who comes now counts himself for a moment, finds the gate closed and
+     * goes. */
+    while (anybody_inside()) {
+        if (clock_left_ms(deadline) == 0)
+            return false;
         nanosleep(&pause, NULL);
         if (pause.tv_nsec < 5000000)
             pause.tv_nsec *= 2;
     }
-    return !anybody_inside();
+    return true;
 }
 
 void gate_closed(void)
