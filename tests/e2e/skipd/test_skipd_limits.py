@@ -189,6 +189,9 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(sorted(os.listdir(directory)), ["skipd.conf", "skipd.master"])
 
     def test_manual_page(self):
+        daemon = os.path.join(os.environ["PPK_SOURCE_DIR"], "src", "skipd", "skipd.8")
+        lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", daemon], capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual((lint.returncode, lint.stdout), (0, ""))
         page = self.skipd("--manual")
         self.assertEqual(page.returncode, 0, page.stderr)
         lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=page.stdout, capture_output=True, text=True, timeout=30,
