@@ -137,7 +137,7 @@ static _Atomic unsigned removed_twice;
 /* All threads make, look up and remove objects in the same few places. */
 static void *churn(void *seed)
 {
-    unsigned r = (unsigned)(uintptr_t)seed;
+    unsigned r = *(const unsigned *)seed;
 
     for (int i = 0; i < ROUNDS; i++) {
         r = r * 1103515245 + 12345;
@@ -161,13 +161,14 @@ static void *churn(void *seed)
 
 static void test_threads(void **state)
 {
+    static unsigned seeds[THREADS] = {1, 2, 3, 4};
     pthread_t threads[THREADS];
     (void)state;
 
     atomic_store(&released, 0);
     shared = objects_new(count_release);
-    for (uintptr_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, churn, &seeds[i]), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&removed_twice), 0);

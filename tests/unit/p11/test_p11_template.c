@@ -22,7 +22,7 @@ static const enum template_use uses[] = {USE_CREATE, USE_GENERATE, USE_DERIVE, U
 static CK_RV read_one(enum template_use use, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len,
                       struct template *t)
 {
-    const CK_ATTRIBUTE a = {type, (void *)(uintptr_t)value, len};
+    const CK_ATTRIBUTE a = {type, (void *)value, len};
 
     return template_read(t, use, &a, 1);
 }
