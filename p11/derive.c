@@ -98,7 +98,7 @@ static CK_RV derive_prf_plus(struct derivation *d)
         return CKR_KEY_SIZE_RANGE;
     rv = p.bHasSeedKey ? second_find(d, p.hSeedKey) : CKR_OK;
     if (rv == CKR_OK)
-        rv = policy_derived_len(d->slot, d->base, len);
+        rv = policy_derived_len(d->slot, d->base, d->second, len);
     if (rv == CKR_OK)
         rv = begin(d, len);
     if (rv != CKR_OK)
@@ -219,7 +219,7 @@ static CK_RV derive_hkdf(struct derivation *d)
     if (rv == CKR_OK)
         rv = hkdf_len(d, &p, prf, &len);
     if (rv == CKR_OK)
-        rv = policy_derived_len(d->slot, d->base, len);
+        rv = policy_derived_len(d->slot, d->base, d->second, len);
     if (rv == CKR_OK)
         rv = begin(d, len);
     return rv == CKR_OK ? hkdf_compute(d, &p, prf) : rv;

@@ -111,11 +111,14 @@ static bool kept_inside(const struct slot *s, uint32_t sources)
     return s->keyring->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
 }
 
-CK_RV policy_derived_len(const struct slot *s, const struct object *base, size_t len)
+CK_RV policy_derived_len(const struct slot *s, const struct object *base, const struct object *second,
+                         size_t len)
 {
+    const uint32_t sources = object_flags(s, base) | (second == NULL ? 0 : object_flags(s, second));
+
     /* prf+ gives the same first bytes whatever the length: of one, two, three … bytes each new one could be
      * guessed with an HMAC. */
-    if (len < POLICY_EXTRACT_MIN && kept_inside(s, object_flags(s, base)))
+    if (len < POLICY_EXTRACT_MIN && kept_inside(s, sources))
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     return CKR_OK;
 }
@@ -141,6 +144,10 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
                         m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE;
     /* Only where values are joined is the second key's history the result's, too. */
     const uint32_t history = m->kind == MECHANISM_CONCAT_KEY ? all : first;
+    /* The caller cannot know a sensitive key that comes from the configuration. Any other he may: one of his
+     * own making has a readable twin (by the same derivation), or is so short that all values can be tried.
+     */
+    const uint32_t unknown = FLAG_FROM_CONFIGURED | FLAG_ALWAYS_SENSITIVE;
     uint32_t flags = policy_asked_flags(t, type, (any & FLAG_SENSITIVE) != 0, (all & FLAG_EXTRACTABLE) != 0,
                                         (any & FLAG_PRIVATE) != 0);
 
@@ -156,7 +163,7 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
         flags |= FLAG_NEVER_EXTRACTABLE;
     flags |= any & FLAG_FROM_CONFIGURED;
     if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||
-        (m->kind == MECHANISM_CONCAT_KEY && (all & FLAG_ALWAYS_SENSITIVE) == 0) ||
+        (m->kind == MECHANISM_CONCAT_KEY && (all & unknown) != unknown) ||
         (pieces && (any & FLAG_KNOWN_PARTS) != 0))
         flags |= FLAG_KNOWN_PARTS;
     return flags;

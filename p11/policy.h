@@ -45,8 +45,10 @@ CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len);
 uint32_t policy_derived_flags(const struct slot *s, const struct object *base, const struct object *second,
                               const struct mechanism *m, const struct template *t, CK_KEY_TYPE type);
 
-/* May a prf's output of `len` bytes be derived from this key? CKR_OK or CKR_KEY_FUNCTION_NOT_PERMITTED. */
-CK_RV policy_derived_len(const struct slot *s, const struct object *base, size_t len);
+/* May a prf's output of `len` bytes be derived from this key, with that second one (or NULL)? CKR_OK or
+ * CKR_KEY_FUNCTION_NOT_PERMITTED. */
+CK_RV policy_derived_len(const struct slot *s, const struct object *base, const struct object *second,
+                         size_t len);
 
 /* The flags that a template asks for, with the defaults, of which three depend on where the key comes from.
  */

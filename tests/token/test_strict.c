@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A keyring with "derived-keys sensitive" lets no derived key out: neither read, nor guessed. The attacks are
+ * carried out: whoever may cut, join, shorten and MAC keys finds a key byte by byte, if he is allowed to make
+ * a key of which he knows all but one byte. */
+#include "conf.h"
+#include "derive.h"
+#include "guard.h"
+
+static CK_SESSION_HANDLE s;
+static CK_OBJECT_HANDLE target; /* prf+(PPK, "seed"), 32 bytes */
+static uint8_t target_value[32];
+static const struct oracle_prf *sha256 = &oracle_prfs[1];
+static const uint8_t known[32] = "a key of which the caller knows";
+
+static void start(void)
+{
+    uint8_t ppk[64];
+    struct template t = {.n = 0};
+    harness_conf("%s", CONF_MANUAL);
+    require_ok(f->C_Initialize(NULL));
+    s = harness_session_rw("strict");
+    template_number(&t, CKA_VALUE_LEN, 32);
+    template_bool(&t, CKA_SIGN, true);
+    template_bool(&t, CKA_DERIVE, true);
+    require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "seed",
+                               4, &t, &target));
+    oracle_prf_plus(sha256, ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk), "seed", 4, target_value, 32);
+}
+
+/* Tries all values of the byte at `at` of a key that is otherwise `value`; -1: it is none of them, or there
+ * is no MAC to try with. */
+static int guess(CK_OBJECT_HANDLE key, const uint8_t *value, size_t len, size_t at)
+{
+    CK_MECHANISM hmac = {CKM_SHA256_HMAC, NULL, 0};
+    uint8_t mac[32], want[64], candidate[64];
+    CK_ULONG n = sizeof mac;
+    if (f->C_SignInit(s, &hmac, key) != CKR_OK ||
+        f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t) "x", 1, mac, &n) != CKR_OK)
+        return -1;
+    memcpy(candidate, value, len);
+    for (int i = 0; i < 256; i++) {
+        candidate[at] = (uint8_t)i;
+        oracle_hmac(sha256, candidate, len, "x", 1, want);
+        if (memcmp(want, mac, 32) == 0)
+            return i;
+    }
+    return -1;
+}
+
+/* The guessing itself works, on a key that is the caller's own. */
+static void test_guessing(void **state)
+{
+    (void)state;
+    uint8_t almost[32];
+    start();
+    CK_OBJECT_HANDLE key = object_import(s, known, 32);
+    memcpy(almost, known, 32);
+    almost[31] ^= 0x5a;
+    expect(guess(key, almost, 32, 31) == known[31], "the last byte was not found");
+    almost[0] ^= 1;
+    expect(guess(key, almost, 32, 31) == -1, "two wrong bytes, and yet found");
+}
+
+/* A sensitive session key, as the token makes it: never seen, unless the caller finds a way */
+static CK_OBJECT_HANDLE generate(CK_ULONG len)
+{
+    struct template t;
+    CK_OBJECT_HANDLE o = 0;
+    CK_MECHANISM m = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
+    template_secret(&t);
+    template_number(&t, CKA_VALUE_LEN, len);
+    template_bool(&t, CKA_SENSITIVE, true);
+    template_bool(&t, CKA_EXTRACTABLE, false);
+    template_bool(&t, CKA_DERIVE, true);
+    template_bool(&t, CKA_SIGN, true);
+    return f->C_GenerateKey(s, &m, t.a, t.n, &o) == CKR_OK ? o : 0;
+}
+
+static void template_hidden(struct template *t, CK_ULONG len)
+{
+    *t = (struct template){.n = 0};
+    template_bool(t, CKA_SENSITIVE, true);
+    template_bool(t, CKA_EXTRACTABLE, false);
+    template_bool(t, CKA_DERIVE, true);
+    template_bool(t, CKA_SIGN, true);
+    if (len)
+        template_number(t, CKA_VALUE_LEN, len);
+}
+
+static CK_OBJECT_HANDLE joined(CK_OBJECT_HANDLE first, CK_OBJECT_HANDLE second)
+{
+    struct template t;
+    CK_OBJECT_HANDLE o = 0;
+    template_hidden(&t, 0);
+    CK_RV rv = derive_any(s, CKM_CONCATENATE_BASE_AND_KEY, &second, sizeof second, first, &t, &o);
+    guard_release();
+    return rv == CKR_OK ? o : 0;
+}
+
+static CK_OBJECT_HANDLE cut(CK_OBJECT_HANDLE base, CK_ULONG bit, CK_ULONG len)
+{
+    struct template t;
+    CK_OBJECT_HANDLE o = 0;
+    template_hidden(&t, len);
+    CK_RV rv = derive_any(s, CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, base, &t, &o);
+    guard_release();
+    return rv == CKR_OK ? o : 0;
+}
+
+/* Joins `helper`, of `len` bytes that the caller knows, with the target on either side, and cuts 16 bytes at
+ * the border. */
+static void attack_border(CK_OBJECT_HANDLE helper, const uint8_t *value, size_t len, const char *what)
+{
+    uint8_t candidate[64];
+    CK_OBJECT_HANDLE both = joined(helper, target), piece = both ? cut(both, (len - 15) * 8, 16) : 0;
+    if (piece) {
+        memcpy(candidate, value + len - 15, 15);
+        expect(guess(piece, candidate, 16, 15) == -1, "%s: the first byte of a derived key was found", what);
+    }
+    both = joined(target, helper);
+    piece = both ? cut(both, 31 * 8, 16) : 0;
+    if (piece) {
+        memcpy(candidate + 1, value, 15);
+        expect(guess(piece, candidate, 16, 0) == -1, "%s: the last byte of a derived key was found", what);
+    }
+    /* bits instead of bytes, and around the end */
+    both = joined(helper, target);
+    piece = both ? cut(both, (len + 31) * 8, 16) : 0;
+    if (piece) {
+        memcpy(candidate + 1, value, 15);
+        expect(guess(piece, candidate, 16, 0) == -1,
+               "%s: the last byte of a derived key was found around the end", what);
+    }
+}
+
+static void test_imported_helper(void **state)
+{
+    (void)state;
+    struct template t;
+    CK_OBJECT_HANDLE helper;
+    start();
+    attack_border(object_import(s, known, 32), known, 32, "with an imported key");
+    /* made sensitive afterwards, and imported as sensitive */
+    helper = object_import(s, known, 32);
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE sensitive = {CKA_SENSITIVE, &yes, 1};
+    expect_ok(f->C_SetAttributeValue(s, helper, &sensitive, 1));
+    attack_border(helper, known, 32, "with an imported key made sensitive");
+    template_hidden(&t, 0);
+    template_number(&t, CKA_CLASS, CKO_SECRET_KEY);
+    template_number(&t, CKA_KEY_TYPE, CKK_GENERIC_SECRET);
+    template_bytes(&t, CKA_VALUE, known, 32);
+    require_ok(f->C_CreateObject(s, t.a, t.n, &helper));
+    attack_border(helper, known, 32, "with a key imported as sensitive");
+}
+
+/* Known by the same derivation once more, in the open */
+static void test_twin_helper(void **state)
+{
+    (void)state;
+    struct template t;
+    CK_OBJECT_HANDLE open = 0, hidden = 0, seedling;
+    uint8_t value[64];
+    start();
+    seedling = generate(32);
+    if (!seedling)
+        skip();
+    derive_template(&t, 32);
+    require_ok(derive_prf_plus(s, false, sha256, seedling, 0, "x", 1, &t, &open));
+    if (object_bytes(s, open, CKA_VALUE, value, sizeof value) != 32)
+        return; /* a token may be that strict */
+    template_hidden(&t, 32);
+    require_ok(derive_prf_plus(s, false, sha256, seedling, 0, "x", 1, &t, &hidden));
+    attack_border(hidden, value, 32, "with a sensitive key whose twin is readable");
+}
+
+/* Known by trying: keys so short that all their values can be tried, joined to one of 16, or stretched */
+static void test_short_helpers(void **state)
+{
+    (void)state;
+    uint8_t value[64] = {0}, one[1];
+    struct template t;
+    CK_OBJECT_HANDLE all = 0, stretched = 0, o;
+    start();
+    for (size_t i = 0; i < 16; i++) {
+        o = generate(1);
+        if (!o)
+            return;
+        int byte = guess(o, one, 1, 0);
+        if (byte < 0)
+            return;
+        value[i] = (uint8_t)byte;
+        all = i == 0 ? o : joined(all, o);
+        if (!all)
+            break;
+    }
+    if (all)
+        attack_border(all, value, 16, "with sixteen keys of one byte");
+    o = generate(1);
+    int byte = guess(o, one, 1, 0);
+    if (byte < 0)
+        return;
+    one[0] = (uint8_t)byte;
+    oracle_prf_plus(sha256, one, 1, "x", 1, value, 32);
+    template_hidden(&t, 32);
+    if (derive_prf_plus(s, false, sha256, o, 0, "x", 1, &t, &stretched) == CKR_OK)
+        attack_border(stretched, value, 32, "with a stretched key of one byte");
+    /* pieces of a key of the token's own making */
+    o = generate(32);
+    for (size_t i = 0; o && i < 16; i++) {
+        CK_OBJECT_HANDLE piece = cut(o, i * 8, 1);
+        if (!piece || (byte = guess(piece, one, 1, 0)) < 0)
+            return;
+        value[i] = (uint8_t)byte;
+    }
+    if (o && (o = cut(o, 0, 16)))
+        attack_border(o, value, 16, "with a key taken apart before");
+}
+
+/* The same output at growing lengths: each is the last one and one byte more. */
+static void attack_lengths(const char *what, CK_RV derive(CK_ULONG len, CK_OBJECT_HANDLE *o))
+{
+    uint8_t found[64] = {0};
+    for (CK_ULONG len = 1; len <= 16; len++) {
+        CK_OBJECT_HANDLE o = 0;
+        int byte;
+        CK_RV rv = derive(len, &o);
+        guard_release();
+        if (rv != CKR_OK || (byte = guess(o, found, len, len - 1)) < 0)
+            return;
+        found[len - 1] = (uint8_t)byte;
+    }
+    expect(false, "%s: 16 bytes of a key derived from the keyring's were found", what);
+}
+
+static CK_OBJECT_HANDLE callers;
+
+static CK_RV by_prf_plus_of_target(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    struct template t;
+    template_hidden(&t, len);
+    return derive_prf_plus(s, false, sha256, target, 0, "x", 1, &t, o);
+}
+
+static CK_RV by_prf_plus_of_ppk(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    struct template t;
+    template_hidden(&t, len);
+    return derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "x", 1, &t,
+                           o);
+}
+
+static CK_RV by_seed(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    struct template t;
+    template_hidden(&t, len);
+    return derive_prf_plus(s, true, sha256, callers, target, NULL, 0, &t, o);
+}
+
+static CK_RV by_hkdf(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    CK_HKDF_PARAMS p = {CK_FALSE, CK_TRUE, CKM_SHA256, CKF_HKDF_SALT_NULL, NULL, 0, 0, NULL, 0};
+    struct template t;
+    template_hidden(&t, len);
+    return derive_any(s, CKM_HKDF_DERIVE, &p, sizeof p, target, &t, o);
+}
+
+static CK_RV by_hkdf_salt(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    CK_HKDF_PARAMS p = {CK_TRUE, CK_TRUE, CKM_SHA256, CKF_HKDF_SALT_KEY, NULL, 0, target, NULL, 0};
+    struct template t;
+    template_hidden(&t, len);
+    return derive_any(s, CKM_HKDF_DERIVE, &p, sizeof p, callers, &t, o);
+}
+
+static CK_RV by_cut(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    *o = cut(target, 0, len);
+    return *o ? CKR_OK : CKR_KEY_SIZE_RANGE;
+}
+
+static CK_RV by_join(CK_ULONG len, CK_OBJECT_HANDLE *o)
+{
+    struct template t;
+    CK_OBJECT_HANDLE second = callers;
+    template_hidden(&t, len); /* CKA_VALUE_LEN cuts what is joined */
+    return derive_any(s, CKM_CONCATENATE_BASE_AND_KEY, &second, sizeof second, target, &t, o);
+}
+
+static void test_growing_lengths(void **state)
+{
+    (void)state;
+    start();
+    callers = object_import(s, known, 32);
+    attack_lengths("prf+ of a derived key", by_prf_plus_of_target);
+    attack_lengths("prf+ of the PPK", by_prf_plus_of_ppk);
+    attack_lengths("prf+ with a derived key as seed", by_seed);
+    attack_lengths("HKDF of a derived key", by_hkdf);
+    attack_lengths("HKDF with a derived key as salt", by_hkdf_salt);
+    attack_lengths("cutting a derived key", by_cut);
+    attack_lengths("joining a derived key", by_join);
+}
+
+/* A copy is as strictly kept as its original. */
+static void test_copies(void **state)
+{
+    (void)state;
+    struct template t;
+    CK_OBJECT_HANDLE copy = 0, o = 0;
+    uint8_t value[64];
+    start();
+    if (f->C_CopyObject(s, target, NULL, 0, &copy) != CKR_OK)
+        return;
+    CK_OBJECT_HANDLE original = target;
+    target = copy;
+    derive_template(&t, 32);
+    if (derive_prf_plus(s, false, sha256, copy, 0, "x", 1, &t, &o) == CKR_OK)
+        expect(object_bytes(s, o, CKA_VALUE, value, sizeof value) == (size_t)-1,
+               "what is derived from a copy can be read");
+    attack_border(object_import(s, known, 32), known, 32, "from a copy");
+    callers = object_import(s, known, 32);
+    attack_lengths("prf+ of a copy", by_prf_plus_of_target);
+    attack_lengths("cutting a copy", by_cut);
+    target = original;
+    /* of a joined one, too */
+    CK_OBJECT_HANDLE both = joined(object_import(s, known, 32), target);
+    if (both && f->C_CopyObject(s, both, NULL, 0, &copy) == CKR_OK && (o = cut(copy, 17 * 8, 16)) != 0) {
+        memcpy(value, known + 17, 15);
+        expect(guess(o, value, 16, 15) == -1, "the first byte was found from a copy of a joined key");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TOKEN_TEST(test_guessing),      TOKEN_TEST(test_imported_helper), TOKEN_TEST(test_twin_helper),
+        TOKEN_TEST(test_short_helpers), TOKEN_TEST(test_growing_lengths), TOKEN_TEST(test_copies),
+    };
+    harness_load();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
