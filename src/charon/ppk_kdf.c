@@ -127,6 +127,7 @@ kdf_t *ppk_kdf_create(key_derivation_function_t type, va_list args)
     if (type != KDF_PRF_PLUS || looking)
         return NULL;
     va_copy(copy, args);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the caller started what was copied */
     prf = va_arg(copy, pseudo_random_function_t);
     va_end(copy);
     looking = true;

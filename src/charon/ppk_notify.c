@@ -66,6 +66,7 @@ static void ppk_id_take(struct ppk_sa *sa, notify_payload_t *notify)
     else if (data.ptr[0] != PPK_ID_FIXED)
         DBG1(DBG_CFG, "ppk: warning: the peer's PPK_IDENTITY is of the unknown type %u", data.ptr[0]);
     else
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the entry owns it */
         sa->wire_id = chunk_create_clone(malloc(data.len - 1), chunk_skip(data, 1));
 }
 

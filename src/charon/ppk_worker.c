@@ -29,7 +29,10 @@ struct ppk_pool {
     pthread_cond_t work, done;
     struct ppk_module *module;
     struct ppk_job *first, **last;
-    unsigned threads, idle, threads_max, bound_ms, overdue;
+    pthread_t *ids; /* of the workers that were started */
+    unsigned started;
+    unsigned threads; /* of them, those that have not ended */
+    unsigned idle, queued, threads_max, bound_ms, overdue;
     struct timespec hung_until;
     bool ending;
     char *path, *init, *token, *pin;
@@ -75,6 +78,7 @@ struct ppk_pool *ppk_pool_create(const struct ppk_module_config *config, unsigne
     pool->pin = copy_of(config->pin);
     copy = (struct ppk_module_config){pool->path, pool->init, pool->token, pool->pin};
     pool->module = ppk_module_create(&copy);
+    pool->ids = calloc(threads, sizeof *pool->ids);
     pool->threads_max = threads;
     pool->bound_ms = bound_ms;
     pool->last = &pool->first;
@@ -84,7 +88,7 @@ struct ppk_pool *ppk_pool_create(const struct ppk_module_config *config, unsigne
     pthread_cond_init(&pool->work, &attr);
     pthread_cond_init(&pool->done, &attr);
     pthread_condattr_destroy(&attr);
-    if (!pool->module) {
+    if (!pool->module || !pool->ids) {
         ppk_pool_destroy(pool);
         return NULL;
     }
@@ -111,6 +115,7 @@ static struct ppk_job *job_next_locked(struct ppk_pool *pool)
     pool->idle--;
     job = pool->first;
     if (job) {
+        pool->queued--;
         pool->first = job->next;
         if (!pool->first)
             pool->last = &pool->first;
@@ -179,18 +184,15 @@ static void *worker(void *argument)
 /* One more worker, with all signals blocked: they are for charon's threads. Locked. */
 static void worker_start_locked(struct ppk_pool *pool)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
     sigset_t all, before;
 
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&thread, &attr, worker, pool) == 0)
+    if (pthread_create(&pool->ids[pool->started], NULL, worker, pool) == 0) {
+        pool->started++;
         pool->threads++;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
 }
 
 static void job_refuse(struct ppk_job *job, const char *why)
@@ -217,11 +219,13 @@ struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
     if (pool->overdue && !is_past(&pool->hung_until)) {
         job_refuse(job, "the PKCS#11 module hangs: an earlier call has not returned");
     } else {
-        if (!pool->idle && pool->threads < pool->threads_max)
+        /* each job that waits has an idle worker, which may not have woken up yet, or gets a new one */
+        if (pool->queued >= pool->idle && pool->started < pool->threads_max)
             worker_start_locked(pool);
         if (!pool->threads) {
             job_refuse(job, "no thread can be started for the PKCS#11 module");
         } else {
+            pool->queued++;
             *pool->last = job;
             pool->last = &job->next;
             pthread_cond_signal(&pool->work);
@@ -294,6 +298,9 @@ void ppk_pool_destroy(struct ppk_pool *pool)
         return;
     }
     pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < pool->started; i++)
+        pthread_join(pool->ids[i], NULL);
+    free(pool->ids);
     ppk_module_destroy(pool->module);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work);

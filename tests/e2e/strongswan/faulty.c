@@ -59,6 +59,10 @@ FAULTY(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK
        (session, template, count))
 FAULTY(C_FindObjects, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count),
        (session, objects, max, count))
+FAULTY(C_DeriveKey,
+       (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, CK_ATTRIBUTE *template,
+        CK_ULONG count, CK_OBJECT_HANDLE *key),
+       (session, mechanism, base, template, count, key))
 FAULTY(C_SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
        (session, mechanism, key))
 
@@ -80,6 +84,7 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
     ours.C_Login = my_C_Login;
     ours.C_FindObjectsInit = my_C_FindObjectsInit;
     ours.C_FindObjects = my_C_FindObjects;
+    ours.C_DeriveKey = my_C_DeriveKey;
     ours.C_SignInit = my_C_SignInit;
     *list = &ours;
     return CKR_OK;
