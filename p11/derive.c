@@ -22,7 +22,8 @@ struct derivation {
     CK_KEY_TYPE type; /* of the new key */
     struct object *base, *second;
     struct secret_view base_view, second_view;
-    uint8_t *out; /* working memory */
+    struct secret_draft draft;
+    uint8_t *out; /* the draft's */
     size_t len;
 };
 
@@ -62,9 +63,11 @@ static CK_RV begin(struct derivation *d, size_t len)
 
     if (rv != CKR_OK)
         return rv;
-    d->out = secmem_alloc(len);
+    if (!secret_draft_begin(&d->draft, len))
+        return CKR_HOST_MEMORY;
+    d->out = d->draft.data;
     d->len = len;
-    if (d->out == NULL || !secret_open(policy_secret(d->base), &d->base_view) ||
+    if (!secret_open(policy_secret(d->base), &d->base_view) ||
         (d->second != NULL && !secret_open(policy_secret(d->second), &d->second_view)))
         return CKR_HOST_MEMORY;
     policy_use(d->slot, d->base);
@@ -343,7 +346,7 @@ static CK_RV derive(struct derivation *d, CK_SESSION_HANDLE session, CK_OBJECT_H
         rv = derive_by_kind(d);
     if (rv != CKR_OK)
         return rv;
-    value = secret_new(d->out, d->len);
+    value = secret_draft_finish(&d->draft);
     if (value == NULL)
         return CKR_HOST_MEMORY;
     rv = key_make(d->slot, session, d->t,
@@ -378,7 +381,7 @@ CK_RV key_derive(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OB
     rv = derive(&d, session, base, handle);
     secret_close(&d.base_view);
     secret_close(&d.second_view);
-    secmem_free(d.out);
+    secret_draft_drop(&d.draft);
     object_put(d.slot->library->objects, d.second);
     object_put(d.slot->library->objects, d.base);
     return rv;

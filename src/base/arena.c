@@ -99,7 +99,8 @@ static struct arena the_arena = {.shards = {SHARD_INIT, SHARD_INIT, SHARD_INIT, 
 static unsigned my_shard(void)
 {
     static _Atomic unsigned next;
-    static _Thread_local unsigned mine; /* plus 1 */
+    static _Thread_local unsigned mine
+        __attribute__((tls_model("initial-exec"))); /* plus 1; 4 bytes of static TLS */
 
     if (!mine)
         mine = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % SHARDS + 1;
@@ -313,8 +314,8 @@ static void *slab_take(struct slab *s)
 static bool slab_give(struct slab *s, void *slot)
 {
     struct shard *h = s->owner;
-    size_t offset = (size_t)((uint8_t *)slot - (uint8_t *)s) - HEAD;
-    size_t i = offset / s->slot_size;
+    uint32_t offset = (uint32_t)((uint8_t *)slot - (uint8_t *)s) - HEAD; /* 32 bits divide faster */
+    uint32_t i = offset / s->slot_size;
 
     if (offset % s->slot_size != 0 || i >= s->slots || !(s->bitmap[i / 64] >> (i % 64) & 1))
         return false;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/crypto.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
 #include <stdatomic.h>
+#include <sys/random.h>
 
 static _Atomic(OSSL_LIB_CTX *) context;
 
@@ -78,9 +80,22 @@ static bool random_bytes(EVP_RAND_CTX *generator(OSSL_LIB_CTX *), void *out, siz
     return ok;
 }
 
+/* From the kernel: it need not be set up, which costs OpenSSL's generator a good part of a millisecond, and
+ * makes it load the configuration of the host's default context. */
 bool crypto_random(void *out, size_t len)
 {
-    return random_bytes(RAND_get0_public, out, len);
+    uint8_t *at = out;
+
+    while (len > 0) {
+        ssize_t n = getrandom(at, len, GRND_NONBLOCK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) /* too early in a boot, or forbidden */
+            return random_bytes(RAND_get0_public, at, len);
+        at += n;
+        len -= (size_t)n;
+    }
+    return true;
 }
 
 bool crypto_random_private(void *out, size_t len)

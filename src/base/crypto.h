@@ -20,7 +20,8 @@ void crypto_after_fork(void);
 /* May OpenSSL still be used? False once the process's exit handlers have run OPENSSL_cleanup(). Cheap. */
 bool crypto_alive(void);
 
-/* `len` random bytes. Public: for nonces, IDs. Private: for keys. False: OpenSSL's generator failed. */
+/* `len` random bytes. Public, for nonces and IDs: the kernel's. Private, for keys: OpenSSL's generator's.
+ * False: there are none. */
 bool crypto_random(void *out, size_t len);
 bool crypto_random_private(void *out, size_t len);
 

@@ -118,6 +118,44 @@ struct secret *secret_new(const void *value, size_t len)
     return s;
 }
 
+bool secret_draft_begin(struct secret_draft *d, size_t len)
+{
+    *d = (struct secret_draft){0};
+    if (len > SECRET_MAX)
+        return false;
+    struct secret *s = arena_alloc(ARENA_PLACE, sizeof *s + len);
+    if (s) {
+        s->len = (uint16_t)len;
+        s->state = IN_PLACE;
+    }
+    uint8_t *data = s ? s->body : arena_alloc(ARENA_WORK, len ? len : 1);
+    if (!data)
+        return false;
+    *d = (struct secret_draft){.data = data, .len = len, .made = s};
+    return true;
+}
+
+struct secret *secret_draft_finish(struct secret_draft *d)
+{
+    struct secret *s = d->made;
+
+    if (!s && d->data) { /* it is to be sealed */
+        s = secret_new(d->data, d->len);
+        arena_free(ARENA_WORK, d->data);
+    }
+    *d = (struct secret_draft){0};
+    return s;
+}
+
+void secret_draft_drop(struct secret_draft *d)
+{
+    if (d->made)
+        secret_free(d->made);
+    else
+        secmem_free(d->data);
+    *d = (struct secret_draft){0};
+}
+
 void secret_free(struct secret *s)
 {
     if (s && s->state != WIPED)

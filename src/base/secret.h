@@ -32,6 +32,22 @@ struct secret;
  * secret_free(). NULL: no memory, or `len` out of range. The caller still has to wipe his own copy. */
 struct secret *secret_new(const void *value, size_t len);
 
+/* A secret that is still being computed, so that it needs no copy. */
+struct secret_draft {
+    uint8_t *data; /* zeros at first, in the arena */
+    size_t len;
+    struct secret *made; /* private */
+};
+
+/* Begins one of `len` bytes. False, and a draft of zeros: as secret_new(). */
+bool secret_draft_begin(struct secret_draft *d, size_t len);
+
+/* Ends it; the caller owns the result. NULL: no memory. In both cases the draft is zeros afterwards. */
+struct secret *secret_draft_finish(struct secret_draft *d);
+
+/* Wipes and gives it up. Allowed on a draft of zeros. */
+void secret_draft_drop(struct secret_draft *d);
+
 /* Wipes and gives back; NULL is allowed. No view of it may be open. */
 void secret_free(struct secret *s);
 

@@ -84,28 +84,35 @@ size_t prf_size(enum prf prf)
     return kinds[prf].size;
 }
 
-/* Absorbs the key's block with every byte XORed with `pad`. */
-static bool absorb(const struct hash_kind *k, union hash *h, uint8_t *block, uint8_t pad)
+/* The key's block, by words: it is XORed as a whole. */
+union block {
+    uint8_t bytes[BLOCK_MAX];
+    uint64_t words[BLOCK_MAX / 8];
+};
+
+/* Absorbs the block with every byte XORed with that of `pad`. */
+static bool absorb(const struct hash_kind *k, union hash *h, union block *block, uint64_t pad)
 {
-    for (size_t i = 0; i < k->block; i++)
-        block[i] ^= pad;
-    return k->init(h) == 1 && k->update(h, block, k->block) == 1;
+    for (size_t i = 0; i < k->block / 8; i++)
+        block->words[i] ^= pad;
+    return k->init(h) == 1 && k->update(h, block->bytes, k->block) == 1;
 }
 
 static bool hmac_key(struct hmac *m, enum prf prf, struct span key)
 {
+    const uint64_t ipad = 0x3636363636363636u, opad = 0x5c5c5c5c5c5c5c5cu;
     const struct hash_kind *k = &kinds[prf];
-    uint8_t block[BLOCK_MAX] = {0};
+    union block block = {.words = {0}};
     bool ok = true;
 
     m->kind = k;
     if (key.len > k->block)
         ok = k->init(&m->inner) == 1 && k->update(&m->inner, key.data, key.len) == 1 &&
-             k->final(block, &m->inner) == 1;
+             k->final(block.bytes, &m->inner) == 1;
     else if (key.len)
-        memcpy(block, key.data, key.len);
-    ok = ok && absorb(k, &m->inner, block, 0x36) && absorb(k, &m->outer, block, 0x36 ^ 0x5c);
-    OPENSSL_cleanse(block, k->block);
+        memcpy(block.bytes, key.data, key.len);
+    ok = ok && absorb(k, &m->inner, &block, ipad) && absorb(k, &m->outer, &block, ipad ^ opad);
+    OPENSSL_cleanse(&block, k->block);
     return ok;
 }
 

@@ -215,6 +215,54 @@ static void forks(void **state)
     secmem_free(work);
 }
 
+static int drafts(void)
+{
+    struct secret_draft d, none = {0};
+    struct secret_stats stats;
+
+    for (size_t len = 0; len <= SECRET_MAX; len += 97) {
+        if (!secret_draft_begin(&d, len) || d.len != len)
+            return 1;
+        for (size_t i = 0; i < len; i++) {
+            if (d.data[i] != 0)
+                return 2;
+        }
+        memcpy(d.data, pattern, len);
+        struct secret *s = secret_draft_finish(&d);
+        if (!s || d.data || !holds(s, pattern, len))
+            return 3;
+        secret_free(s);
+        if (!secret_draft_begin(&d, len))
+            return 4;
+        memcpy(d.data, pattern, len);
+        secret_draft_drop(&d);
+        secret_draft_drop(&d);
+    }
+    secret_draft_drop(&none);
+    if (secret_draft_finish(&none) || secret_draft_begin(&d, SECRET_MAX + 1) || d.data)
+        return 5;
+    secret_stats_read(&stats);
+    return stats.secrets == 0 ? 0 : 6;
+}
+
+static int drafts_sealed(void)
+{
+    struct rlimit none = {0, 0};
+
+    if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && seteuid(65534) != 0))
+        return 9;
+    secret_after_fork();
+    log_divert(count_warning, NULL);
+    return drafts();
+}
+
+static void computed_in_place(void **state)
+{
+    (void)state;
+    in_child(drafts);
+    in_child(drafts_sealed);
+}
+
 enum { THREADS = 8, HELD = 64, ROUNDS = 4000 };
 
 static struct secret *shared[HELD];
@@ -306,9 +354,14 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lengths),        cmocka_unit_test(sealed), cmocka_unit_test(sealed_and_damaged),
-        cmocka_unit_test(equality),       cmocka_unit_test(forks),  cmocka_unit_test(threads),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(sealed),
+        cmocka_unit_test(sealed_and_damaged),
+        cmocka_unit_test(equality),
+        cmocka_unit_test(forks),
+        cmocka_unit_test(threads),
         cmocka_unit_test(working_memory),
+        cmocka_unit_test(computed_in_place),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
