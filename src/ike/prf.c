@@ -73,10 +73,19 @@ static const struct hash_kind {
     [PRF_HMAC_SHA2_512] = {64, 128, sizeof(SHA512_CTX), sha512_init, sha512_update, sha512_final},
 };
 
-/* A keyed HMAC: the states after the key's block, from which every MAC under the key starts. */
+/* The key's block, by words: it is XORed as a whole. */
+union block {
+    uint8_t bytes[BLOCK_MAX];
+    uint64_t words[BLOCK_MAX / 8];
+};
+
+/* A keyed HMAC: the states after the key's block, from which every MAC under the key starts; and all that is
+ * secret on the way. */
 struct hmac {
     const struct hash_kind *kind;
     union hash inner, outer;
+    union hash running; /* a copy of one of them, at work */
+    union block block;  /* the key's, and then what an inner hash gives */
 };
 
 size_t prf_size(enum prf prf)
@@ -84,11 +93,14 @@ size_t prf_size(enum prf prf)
     return kinds[prf].size;
 }
 
-/* The key's block, by words: it is XORed as a whole. */
-union block {
-    uint8_t bytes[BLOCK_MAX];
-    uint64_t words[BLOCK_MAX / 8];
-};
+/* Part by part, since what a state does not use need not be wiped. */
+static void hmac_wipe(struct hmac *m)
+{
+    OPENSSL_cleanse(&m->inner, m->kind->state);
+    OPENSSL_cleanse(&m->outer, m->kind->state);
+    OPENSSL_cleanse(&m->running, m->kind->state);
+    OPENSSL_cleanse(&m->block, m->kind->block);
+}
 
 /* Absorbs the block with every byte XORed with that of `pad`. */
 static bool absorb(const struct hash_kind *k, union hash *h, union block *block, uint64_t pad)
@@ -102,18 +114,16 @@ static bool hmac_key(struct hmac *m, enum prf prf, struct span key)
 {
     const uint64_t ipad = 0x3636363636363636u, opad = 0x5c5c5c5c5c5c5c5cu;
     const struct hash_kind *k = &kinds[prf];
-    union block block = {.words = {0}};
     bool ok = true;
 
     m->kind = k;
+    memset(&m->block, 0, k->block);
     if (key.len > k->block)
         ok = k->init(&m->inner) == 1 && k->update(&m->inner, key.data, key.len) == 1 &&
-             k->final(block.bytes, &m->inner) == 1;
+             k->final(m->block.bytes, &m->inner) == 1;
     else if (key.len)
-        memcpy(block.bytes, key.data, key.len);
-    ok = ok && absorb(k, &m->inner, &block, ipad) && absorb(k, &m->outer, &block, ipad ^ opad);
-    OPENSSL_cleanse(&block, k->block);
-    return ok;
+        memcpy(m->block.bytes, key.data, key.len);
+    return ok && absorb(k, &m->inner, &m->block, ipad) && absorb(k, &m->outer, &m->block, ipad ^ opad);
 }
 
 static bool absorb_parts(const struct hash_kind *k, union hash *h, const struct span *parts, size_t n)
@@ -125,25 +135,15 @@ static bool absorb_parts(const struct hash_kind *k, union hash *h, const struct 
     return true;
 }
 
-/* The MAC of what `inner` has absorbed; `inner` is used up. */
-static bool hmac_finish(const struct hmac *m, union hash *inner, uint8_t *out)
+/* The MAC of what `inner` has absorbed, which may be m->running; it is used up. */
+static bool hmac_finish(struct hmac *m, union hash *inner, uint8_t *out)
 {
     const struct hash_kind *k = m->kind;
-    uint8_t digest[PRF_MAX];
-    union hash outer;
 
-    memcpy(&outer, &m->outer, k->state);
-    bool ok =
-        k->final(digest, inner) == 1 && k->update(&outer, digest, k->size) == 1 && k->final(out, &outer) == 1;
-    OPENSSL_cleanse(digest, k->size);
-    OPENSSL_cleanse(&outer, k->state);
-    return ok;
-}
-
-static void hmac_wipe(struct hmac *m)
-{
-    OPENSSL_cleanse(&m->inner, m->kind->state);
-    OPENSSL_cleanse(&m->outer, m->kind->state);
+    if (k->final(m->block.bytes, inner) != 1)
+        return false;
+    memcpy(&m->running, &m->outer, k->state);
+    return k->update(&m->running, m->block.bytes, k->size) == 1 && k->final(out, &m->running) == 1;
 }
 
 bool prf_compute(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out)
@@ -162,27 +162,26 @@ bool prf_plus(enum prf prf, struct span key, const struct span *parts, size_t n,
 {
     const struct hash_kind *k = &kinds[prf];
     uint8_t last[PRF_MAX] = {0};
-    union hash inner;
     struct hmac m;
-    bool ok = len <= BLOCKS_MAX * k->size && hmac_key(&m, prf, key);
+    bool ok = len <= BLOCKS_MAX * k->size;
 
     if (!ok)
         goto out;
+    ok = hmac_key(&m, prf, key);
     /* T1 = prf(K, S | 0x01), Tn = prf(K, T(n-1) | S | n) */
     for (size_t done = 0, block = 1; done < len && ok; done += k->size, block++) {
         uint8_t number = (uint8_t)block;
         bool whole = len - done >= k->size;
-        memcpy(&inner, &m.inner, k->state);
+        memcpy(&m.running, &m.inner, k->state);
         if (block > 1)
-            ok = k->update(&inner, out + done - k->size, k->size) == 1;
-        ok = ok && absorb_parts(k, &inner, parts, n) && k->update(&inner, &number, 1) == 1 &&
-             hmac_finish(&m, &inner, whole ? out + done : last);
+            ok = k->update(&m.running, out + done - k->size, k->size) == 1;
+        ok = ok && absorb_parts(k, &m.running, parts, n) && k->update(&m.running, &number, 1) == 1 &&
+             hmac_finish(&m, &m.running, whole ? out + done : last);
         if (!whole) {
             memcpy(out + done, last, len - done);
             OPENSSL_cleanse(last, sizeof last);
         }
     }
-    OPENSSL_cleanse(&inner, k->state);
     hmac_wipe(&m);
 out:
     if (!ok)
