@@ -21,7 +21,7 @@ struct lane {
 
 static struct lane lanes[LANES];
 static _Atomic unsigned lane_next;
-static _Thread_local struct lane *lane_mine;
+static _Thread_local struct lane *lane_mine __attribute__((tls_model("initial-exec")));
 
 static _Atomic enum state state;
 static _Atomic unsigned forks;      /* counted by the fork handler in the child, which does nothing else */

@@ -22,7 +22,7 @@ static struct library *library;
 static struct library *forgotten;
 /* What the thread's present call works on: a call that outlives C_Finalize's patience must not find the next
  * library instead. */
-static _Thread_local struct library *library_mine;
+static _Thread_local struct library *library_mine __attribute__((tls_model("initial-exec")));
 
 void library_use(void)
 {

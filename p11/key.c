@@ -101,13 +101,15 @@ static void shard_grow(struct shard *sh, enum key_index which)
 static void index_add(struct keys *ks, struct key *k, enum key_index which, uint16_t slot)
 {
     const struct span text = {k->text[which], k->text_len[which]};
-    const uint32_t h = hash(ks, slot, text);
-    struct shard *sh = &ks->shards[which][h % SHARDS];
     struct key_link *link = &k->link[which];
+    struct shard *sh;
     struct key **to;
+    uint32_t h;
 
     if (text.len == 0)
         return;
+    h = hash(ks, slot, text);
+    sh = &ks->shards[which][h % SHARDS];
     pthread_mutex_lock(&sh->lock);
     /* key_destroy() makes it dead first and takes it out then: so it cannot be missed. */
     if (object_alive(k->object)) {
@@ -125,12 +127,15 @@ static void index_add(struct keys *ks, struct key *k, enum key_index which, uint
 
 static void index_remove(struct keys *ks, struct key *k, enum key_index which, uint16_t slot)
 {
-    const uint32_t h = hash(ks, slot, (struct span){k->text[which], k->text_len[which]});
-    struct shard *sh = &ks->shards[which][h % SHARDS];
+    const struct span text = {k->text[which], k->text_len[which]};
+    struct shard *sh;
     struct key **at;
+    uint32_t h;
 
-    if (k->text_len[which] == 0)
+    if (text.len == 0)
         return;
+    h = hash(ks, slot, text);
+    sh = &ks->shards[which][h % SHARDS];
     pthread_mutex_lock(&sh->lock);
     if (k->link[which].linked) {
         at = &sh->buckets[h / SHARDS & (sh->size - 1)];

@@ -31,7 +31,7 @@ struct objects {
 };
 
 static _Atomic unsigned lane_next;
-static _Thread_local unsigned lane_mine; /* + 1 */
+static _Thread_local unsigned lane_mine __attribute__((tls_model("initial-exec"))); /* + 1 */
 
 static struct lane *lane(struct objects *t)
 {

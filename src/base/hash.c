@@ -15,12 +15,12 @@ void hash_key_make(struct hash_key *key)
     key->half[1] = (uint64_t)(uintptr_t)&now ^ (uint64_t)now.tv_sec << 32;
 }
 
-static uint64_t rotate(uint64_t x, unsigned n)
+static inline uint64_t rotate(uint64_t x, unsigned n)
 {
     return x << n | x >> (64 - n);
 }
 
-static void sip_round(uint64_t v[4])
+__attribute__((always_inline)) static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];
