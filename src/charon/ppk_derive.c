@@ -49,7 +49,7 @@ static CK_RV derive_hmac(struct ppk_session *session, const struct ppk_ask *ask,
 {
     CK_MECHANISM mechanism = {ask->prf, NULL, 0};
     size_t done = 0, previous = 0, room = PRF_MAX + ask->seed_len + 1;
-    unsigned char *data = malloc(room), block[PRF_MAX];
+    unsigned char *data = malloc(room), block[PRF_MAX] = {0};
     CK_RV rv = CKR_OK;
 
     if (!data)

@@ -16,11 +16,10 @@ int main(int argc, char **argv)
         }
         uint8_t *data = malloc(1U << 20);
         size_t size = data != NULL ? fread(data, 1, 1U << 20, f) : 0;
-        uint8_t *exact = malloc(size + 1); /* so that ASan sees a byte read too far */
+        uint8_t *exact = malloc(size > 0 ? size : 1); /* so that ASan sees a byte read too far */
         for (size_t j = 0; exact != NULL && j < size; j++)
             exact[j] = data[j];
         free(data);
-        exact = realloc(exact, size > 0 ? size : 1);
         if (exact != NULL)
             (void)LLVMFuzzerTestOneInput(exact, size);
         free(exact);

@@ -50,7 +50,7 @@ void oracle_hmac(const struct oracle_prf *prf, const void *key, size_t key_len, 
 void oracle_prf_plus(const struct oracle_prf *prf, const void *key, size_t key_len, const void *seed,
                      size_t seed_len, uint8_t *out, size_t out_len)
 {
-    uint8_t *input = malloc(64 + seed_len + 1), block[64];
+    uint8_t *input = malloc(64 + seed_len + 1), block[64] = {0};
     if (!input)
         abort();
     size_t previous = 0;

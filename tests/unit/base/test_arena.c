@@ -40,7 +40,7 @@ static bool mapping_of(const void *p, struct mapping *m)
 
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
-        struct mapping at;
+        struct mapping at = {0};
         if (sscanf(line, "%lx-%lx %7s", &at.from, &at.to, at.access) == 3) { /* NOLINT(cert-err34-c) */
             if (inside)
                 break;
