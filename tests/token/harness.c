@@ -210,7 +210,7 @@ size_t object_search(CK_SESSION_HANDLE s, struct template *t, CK_OBJECT_HANDLE *
     if (result == CKR_OK) {
         while ((result = f->C_FindObjects(s, some, 8, &n)) == CKR_OK && n > 0)
             for (CK_ULONG i = 0; i < n; i++, total++)
-                if (total < room)
+                if (out && total < room)
                     out[total] = some[i];
         CK_RV last = f->C_FindObjectsFinal(s);
         if (result == CKR_OK)

@@ -87,8 +87,8 @@ CK_ATTRIBUTE *template_entry(struct template *t, CK_ATTRIBUTE_TYPE type);
 
 /* ---- objects ---- */
 
-/* Searches; up to `room` handles to `out`, returns how many were found in all. The search's CK_RV (of the
- * first call that failed) goes to `rv`, or, if that is NULL, must be CKR_OK. */
+/* Searches; up to `room` handles to `out` (or NULL), returns how many were found in all. The search's CK_RV
+ * (of the first call that failed) goes to `rv`, or, if that is NULL, must be CKR_OK. */
 size_t object_search(CK_SESSION_HANDLE s, struct template *t, CK_OBJECT_HANDLE *out, size_t room, CK_RV *rv);
 
 /* The only object that matches; fails the test if it is not just one. */

@@ -222,6 +222,29 @@ static void test_psk_auth(void **state)
         expect_ok(f->C_SignInit(s, &hmac, psk));
         expect_ok(f->C_Sign(s, guard_frozen(pad, strlen(pad)), strlen(pad), mac, &n));
         expect(n == prf->size && memcmp(mac, want, n) == 0, "another MAC");
+        /* the nonces are one text, wherever it is divided */
+        derive_template(&t, prf->size);
+        if (expect_ok(derive_prf(s, true, prf, DERIVE_PRF, psk, 0, pad, 7, pad + 7, strlen(pad) - 7, &t, &o)))
+            expect_key(s, o, want, prf->size);
+        if (expect_ok(derive_prf(s, true, prf, DERIVE_PRF, psk, 0, NULL, 0, pad, strlen(pad), &t, &o)))
+            expect_key(s, o, want, prf->size);
+        /* and no other text, and in no other form (DESIGN: a PSK is for AUTH) */
+        static const char *const others[] = {"Key Pad for IKEv", "Key Pad for IKEv2 ", "key pad for IKEv2",
+                                             "x", "Key Pad for IKEv3"};
+        for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+            for (size_t cut = 0; cut <= strlen(others[k]); cut += 3)
+                expect_rv(CKR_KEY_FUNCTION_NOT_PERMITTED,
+                          derive_prf(s, false, prf, DERIVE_PRF, psk, 0, others[k], cut, others[k] + cut,
+                                     strlen(others[k]) - cut, &t, &o));
+        expect_rv(CKR_KEY_FUNCTION_NOT_PERMITTED,
+                  derive_prf(s, false, prf, DERIVE_PRF, psk, 0, NULL, 0, NULL, 0, &t, &o));
+        expect_error(
+            derive_prf(s, false, prf, DERIVE_DATA_AS_KEY, psk, 0, pad, strlen(pad), NULL, 0, &t, &o));
+        CK_OBJECT_HANDLE other = object_import(s, "a key of the caller's", 21);
+        expect_error(derive_prf(s, false, prf, DERIVE_REKEY, psk, other, pad, strlen(pad), NULL, 0, &t, &o));
+        expect_error(derive_prf(s, false, prf, DERIVE_REKEY, other, psk, pad, strlen(pad), NULL, 0, &t, &o));
+        expect_error(derive_prf_plus(s, false, prf, psk, 0, pad, strlen(pad), &t, &o));
+        guard_release();
     }
 }
 

@@ -578,6 +578,22 @@ static void test_initialize_reserved(void **state)
         token_works();
         expect_ok(f->C_Finalize(NULL));
     }
+    static const char *const quoted[] = {"config=\"%s\"", "config='%s'", " config=%s ", "config=%s other=1"};
+    for (size_t i = 0; i < sizeof quoted / sizeof *quoted; i++) {
+        const char *place = strstr(quoted[i], "%s");
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(place - quoted[i]), quoted[i], harness_conf_path(),
+                 place + 2);
+        expect_case("pReserved \"%s\"", text);
+        CK_RV rv = f->C_Initialize(&a);
+        if (i < 3)
+            expect_rv(CKR_OK, rv);
+        else
+            expect_rv_in(rv, CKR_OK, CKR_ARGUMENTS_BAD);
+        if (rv == CKR_OK) {
+            token_works();
+            expect_ok(f->C_Finalize(NULL));
+        }
+    }
     static const char *const wrong[] = {
         "nonsense", "config", "config=", "=", "konfig=/dev/null", "config=/nonexistent/ppk.conf", " "};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

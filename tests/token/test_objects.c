@@ -554,8 +554,8 @@ static void test_create_refused(void **state)
     const CK_RV incomplete[] = {CKR_TEMPLATE_INCOMPLETE}, bad_value[] = {CKR_ATTRIBUTE_VALUE_INVALID},
                 bad_pointer[] = {CKR_ARGUMENTS_BAD, CKR_ATTRIBUTE_VALUE_INVALID};
     const CK_RV bad_type[] = {CKR_ATTRIBUTE_TYPE_INVALID, CKR_TEMPLATE_INCONSISTENT},
-                read_only[] = {CKR_ATTRIBUTE_READ_ONLY, CKR_TEMPLATE_INCONSISTENT,
-                               CKR_ATTRIBUTE_TYPE_INVALID};
+                read_only[] = {CKR_ATTRIBUTE_READ_ONLY},
+                not_mine[] = {CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID};
     const CK_RV inconsistent[] = {CKR_TEMPLATE_INCONSISTENT};
     const CK_RV no_token[] = {CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT,
                               CKR_TOKEN_WRITE_PROTECTED};
@@ -604,7 +604,7 @@ static void test_create_refused(void **state)
         {"never extractable", CKA_NEVER_EXTRACTABLE, "\1", 1, false, RVS(read_only)},
         {"key generation mechanism", CKA_KEY_GEN_MECHANISM, "\x50\3\0\0\0\0\0\0", 8, false, RVS(read_only)},
         {"kind", CKA_PPK_KIND, "\1\0\0\0\0\0\0\0", 8, false, RVS(read_only)},
-        {"peer", CKA_PPK_PEER, "alpha", 5, false, RVS(read_only)},
+        {"peer", CKA_PPK_PEER, "alpha", 5, false, RVS(not_mine)},
         {"class twice", C, "\2\0\0\0\0\0\0\0", 8, true, RVS(inconsistent)},
         {"token twice", CKA_TOKEN, "\1", 1, true, RVS(inconsistent)},
         {"value twice", V, "0123456789", 10, true, RVS(inconsistent)},

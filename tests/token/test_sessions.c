@@ -89,6 +89,14 @@ static void test_slots(void **state)
         expect(n == 2 && slots[0] != slots[1], "%lu slots", n);
     }
     static const char *const labels[] = {"main", "strict"};
+    CK_TOKEN_INFO one, two, again;
+    expect_ok(f->C_GetTokenInfo(slots[0], &one));
+    expect_ok(f->C_GetTokenInfo(slots[1], &two));
+    expect(memcmp(one.serialNumber, two.serialNumber, 16) != 0, "two tokens of one serial number");
+    expect_ok(f->C_Finalize(NULL));
+    require_ok(f->C_Initialize(NULL));
+    expect_ok(f->C_GetTokenInfo(slots[0], &again));
+    expect(memcmp(one.serialNumber, again.serialNumber, 16) == 0, "another serial number the next time");
     for (CK_ULONG i = 0; i < n; i++) {
         CK_SLOT_INFO *slot = guard_buffer(sizeof *slot);
         CK_TOKEN_INFO *token = guard_buffer(sizeof *token);

@@ -248,6 +248,10 @@ static void test_verify(void **state)
             }
             CK_SESSION_HANDLE other = harness_session("main");
             expect_ok(f->C_VerifyInit(other, &m, key));
+            expect_rv(CKR_ARGUMENTS_BAD, final ? f->C_VerifyUpdate(other, NULL, 5)
+                                               : f->C_Verify(other, NULL, 5, mac, prf->size));
+            other = harness_session("main");
+            expect_ok(f->C_VerifyInit(other, &m, key));
             expect_rv(CKR_ARGUMENTS_BAD, final ? f->C_VerifyFinal(other, NULL, prf->size)
                                                : f->C_Verify(other, data, 50, NULL, prf->size));
         }
