@@ -46,6 +46,16 @@ static enumerator_t *single_create(chunk_t reference)
     return &self->public;
 }
 
+/* charon looks credentials up before it authorizes the peer, and holds no lock of its bus then: the place to
+ * wait for the lookup of the peer, so that the authorization hook need not. */
+static void settle(void)
+{
+    struct ppk_sa *sa = ppk_sa_get(ppk_sa_thread(), false);
+
+    if (sa)
+        ppk_sa_peer(sa);
+}
+
 /* With an ID: the PPK of the IKE_SA that this thread works for. Without: charon asks whether to offer PPKs at
  * all, and does not look at the key. */
 static enumerator_t *create_shared(credential_set_t *set, shared_key_type_t type, identification_t *me,
@@ -56,8 +66,10 @@ static enumerator_t *create_shared(credential_set_t *set, shared_key_type_t type
 
     (void)set;
     (void)other;
-    if (type != SHARED_PPK)
+    if (type != SHARED_PPK) {
+        settle();
         return NULL;
+    }
     sa = ppk_sa_current();
     if (!sa)
         return NULL;
@@ -74,6 +86,7 @@ static enumerator_t *no_private(credential_set_t *set, key_type_t type, identifi
     (void)set;
     (void)type;
     (void)id;
+    settle();
     return NULL;
 }
 

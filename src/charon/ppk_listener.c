@@ -29,7 +29,7 @@ static void initiating(ike_sa_t *ike_sa)
     ppk_sa_thread_initiates(ike_sa);
     ppk_cfg_adopt(cfg);
     ppk_cfg_identity(cfg, sa->identity);
-    if (!sa->peer.known && !sa->lookup)
+    if (!sa->peer.known && !sa->lookups[0])
         ppk_sa_lookup(sa, ike_sa->get_other_host(ike_sa));
 }
 

@@ -52,7 +52,8 @@ void ppk_sa_reset(struct ppk_sa *sa)
 static void sa_free(struct ppk_sa *sa)
 {
     ppk_sa_reset(sa);
-    ppk_job_release(sa->lookup);
+    for (size_t i = 0; i < countof(sa->lookups); i++)
+        ppk_job_release(sa->lookups[i]);
     free(sa);
 }
 
@@ -128,23 +129,20 @@ void ppk_sa_lookup(struct ppk_sa *sa, host_t *other)
     struct ppk_ask ask = {.op = PPK_OP_PEER};
     chunk_t address = other ? other->get_address(other) : chunk_empty;
 
-    ppk_sa_peer(sa); /* what an earlier lookup found is kept */
     if (other && !other->is_anyaddr(other) && address.len <= sizeof ask.address) {
         memcpy(ask.address, address.ptr, address.len);
         ask.address_len = address.len;
     }
     memcpy(ask.identity, sa->identity, sizeof ask.identity);
-    sa->lookup = submit(&ask);
+    if (sa->lookups[0] && sa->lookups[1])
+        ppk_sa_peer(sa);
+    sa->lookups[sa->lookups[0] ? 1 : 0] = submit(&ask);
 }
 
-const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa)
+static void lookup_take(struct ppk_sa *sa, const struct ppk_answer *answer)
 {
-    const struct ppk_answer *answer;
     bool required = sa->peer.required;
 
-    if (!sa->lookup)
-        return &sa->peer;
-    answer = ppk_job_wait(sa->lookup);
     if (answer->fact == PPK_YES) {
         sa->peer = answer->peer;
         sa->peer.required |= required;
@@ -153,8 +151,18 @@ const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa)
     } else if (answer->fact == PPK_FAILED) {
         DBG1(DBG_CFG, "ppk: warning: the token cannot be asked about this peer: %s", answer->text);
     }
-    ppk_job_release(sa->lookup);
-    sa->lookup = NULL;
+}
+
+/* A later lookup knows more than an earlier one; what it does not find does not undo what was found. */
+const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa)
+{
+    for (size_t i = 0; i < countof(sa->lookups); i++) {
+        if (!sa->lookups[i])
+            continue;
+        lookup_take(sa, ppk_job_wait(sa->lookups[i]));
+        ppk_job_release(sa->lookups[i]);
+        sa->lookups[i] = NULL;
+    }
     return &sa->peer;
 }
 

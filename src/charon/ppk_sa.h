@@ -11,7 +11,7 @@
 
 struct ppk_sa {
     ike_sa_t *ike_sa;
-    struct ppk_job *lookup; /* the peer is being looked up */
+    struct ppk_job *lookups[2]; /* the peer is being looked up */
     struct ppk_peer peer;
     char identity[PPK_NAME_MAX];         /* the remote IKE identity as text, once known */
     char remote_system_id[PPK_NAME_MAX]; /* SKIP system ID that the peer sent in USE_PPK, or empty */
@@ -50,7 +50,7 @@ void ppk_sa_key_done(struct ppk_sa *sa);
 /* The IKE_SA goes. */
 void ppk_sa_remove(ike_sa_t *ike_sa);
 
-/* Begins to look the peer up by its address and sa->identity; does not wait. */
+/* Begins to look the peer up by its address and sa->identity; does not wait (unless two are under way). */
 void ppk_sa_lookup(struct ppk_sa *sa, host_t *other);
 
 /* The keyring's peer; waits for the lookup, within the bound. */

@@ -42,11 +42,20 @@ peer {other.system_id}
 
     def start(self):
         ready = self.dir / 'ready'
+        self.mark = len(self.log())
         ready.unlink(missing_ok=True)
         self.process = self.host.bed.start([BUILD / 'bin/skipd', '-c', self.dir / 'skipd.conf', '--ready-file', ready],
                                            log=self.dir / 'log', prefix=self.host.inside())
         wait_for(lambda: ready.exists() and ready.stat().st_size, 10, 'skipd starts: ' + (self.dir / 'log').read_text())
         return self
+
+    def log(self):
+        file = self.dir / 'log'
+        return file.read_text(errors='replace') if file.exists() else ''
+
+    def wait_link(self):
+        """Until then it answers no request for a new key."""
+        wait_for(lambda: 'link is up' in self.log()[self.mark:], 10, 'the link of the key sources: ' + self.log())
 
     def stop(self):
         self.host.bed.stop(self.process)
@@ -77,6 +86,8 @@ def pair(one, two, names=('Alice', 'Bob')):
     sources[1].link(sources[0], link_psk)
     for source in sources:
         source.start()
+    for source in sources:
+        source.wait_link()
     return sources
 
 
