@@ -37,6 +37,7 @@ bool module_load(struct subject *s, const char *path, char *why, size_t why_size
 bool module_first_search(struct subject *s, char *why, size_t why_size);
 
 uint64_t now_ns(void);
+uint64_t cpu_ns(void); /* of the thread */
 
 /* --- operations (operations.c) --- */
 
@@ -52,7 +53,8 @@ struct worker {
     EVP_MAC_CTX *mac;
     uint64_t iterations, random;
     uint64_t started, ended;
-    CK_RV rv; /* of the first call that failed */
+    uint64_t cpu; /* nanoseconds of its thread's processor time */
+    CK_RV rv;     /* of the first call that failed */
 };
 
 struct operation {
@@ -105,6 +107,10 @@ double result_median(const struct result *r);
 
 void report_table(const struct results *r);
 bool report_json(const struct results *r, const char *path);
+
+/* Whether the time of what decodes and compares secrets depends on them (constant.c). False: it does, or the
+ * check would not have seen it. */
+bool report_constant_time(void);
 
 /* Compares with the goals of the project, where the subjects are there for it. */
 void report_goals(const struct results *r);
