@@ -183,6 +183,7 @@ class Charon:
         self.env = dict(os.environ, STRONGSWAN_CONF=str(host.dir / 'strongswan.conf'), **(env or {}))
         self.daemon_env = with_sanitizer(self.env, host.dir) if plugin is not None else self.env
         self.wrapper, self.modular, self.late = wrapper, modular, late
+        self.stamps = False  # milliseconds in the log
         self.process = None
 
     def start(self, seconds=20):
@@ -219,6 +220,7 @@ charon-systemd {{
     file {{
       path = {self.log}
       time_format = %H:%M:%S
+      time_add_ms = {'yes' if self.stamps else 'no'}
       ike_name = yes
       flush_line = yes
       default = 1
