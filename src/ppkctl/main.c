@@ -62,6 +62,8 @@ static const struct subcommand subcommands[] = {
      capabilities_run},
     {"manual", "[ppk.conf | ppkctl]", "", 0, 1, "print the manual page ppk.conf(5), or ppkctl(1), in mdoc",
      "Prints the manual page in mdoc, for\n.Xr man 1 .\n", manual_run},
+    {"completion", "", "", 0, 0, "print the completion of ppkctl's command line for bash",
+     "Prints a script for\n.Xr bash 1\nthat completes ppkctl's command line.\n", completion_run},
 };
 #define SUBCOMMANDS (sizeof subcommands / sizeof subcommands[0])
 
@@ -174,6 +176,63 @@ void ppkctl_manual(struct text *out)
                      ".Li stderr:warning .\n.El\n"
                      ".Sh EXIT STATUS\n0: done; 1: failed; 2: wrong usage.\n"
                      ".Sh SEE ALSO\n.Xr ppk.conf 5\n");
+}
+
+/* ---- completion ---- */
+
+/* The words that may be written for a subcommand's arguments, out of its usage: those in small letters. NAME
+ * and the like are the operator's own. */
+static void words_print(const char *arguments, struct text *out)
+{
+    static const char BETWEEN[] = " {}[]|";
+
+    for (const char *at = arguments + strspn(arguments, BETWEEN); *at != '\0'; at += strspn(at, BETWEEN)) {
+        size_t len = strcspn(at, BETWEEN);
+
+        if (*at >= 'a' && *at <= 'z')
+            text_printf(out, " %.*s", (int)len, at);
+        at += len;
+    }
+}
+
+void ppkctl_completion(struct text *out)
+{
+    text_printf(out,
+                "# SPDX-License-Identifier: BSD-2-Clause\n"
+                "# Completion of ppkctl's command line in bash. Made from the table of the subcommands.\n"
+                "_ppkctl()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} words= files=no\n"
+                "    COMPREPLY=()\n    if ((COMP_CWORD == 1)); then\n        words='--help --version");
+    for (size_t i = 0; i < SUBCOMMANDS; i++)
+        text_printf(out, " %s", subcommands[i].name);
+    text_printf(out, "'\n        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n        return\n    fi\n"
+                     "    case ${COMP_WORDS[COMP_CWORD - 1]} in\n");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *argument = option_table[i].argument;
+
+        if (argument != NULL && strcmp(argument, "FILE") == 0)
+            text_printf(out,
+                        "    --%s) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); "
+                        "return ;;\n",
+                        option_table[i].name);
+        else if (argument != NULL)
+            text_printf(out, "    --%s) return ;;\n", option_table[i].name);
+    }
+    text_printf(out, "    esac\n    case ${COMP_WORDS[1]} in\n");
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        const struct subcommand *s = &subcommands[i];
+
+        text_printf(out, "    %s) words='--help", s->name);
+        for (size_t k = 0; k < OPTIONS; k++)
+            if (strchr(s->options, option_table[k].letter) != NULL)
+                text_printf(out, " --%s", option_table[k].name);
+        words_print(s->arguments, out);
+        text_printf(out, strcmp(s->arguments, "[FILE]") == 0 ? "'; files=yes ;;\n" : "' ;;\n");
+    }
+    text_printf(
+        out,
+        "    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+        "    if [ $files = yes ] && [[ $cur != -* ]]; then\n        compopt -o filenames\n"
+        "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n    fi\n}\ncomplete -F _ppkctl ppkctl\n");
 }
 
 /* ---- options ---- */

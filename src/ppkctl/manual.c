@@ -19,3 +19,14 @@ int manual_run(const struct options *o, int argc, char **argv)
     }
     return put(&out);
 }
+
+int completion_run(const struct options *o, int argc, char **argv)
+{
+    struct text out = {0};
+
+    (void)o;
+    (void)argc;
+    (void)argv;
+    ppkctl_completion(&out);
+    return put(&out);
+}

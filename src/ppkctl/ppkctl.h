@@ -30,9 +30,13 @@ int encrypt_run(const struct options *o, int argc, char **argv);
 int fetch_run(const struct options *o, int argc, char **argv);
 int capabilities_run(const struct options *o, int argc, char **argv);
 int manual_run(const struct options *o, int argc, char **argv);
+int completion_run(const struct options *o, int argc, char **argv);
 
 /* Appends ppkctl(1) in mdoc, from the tables of main.c. */
 void ppkctl_manual(struct text *out);
+
+/* Appends a script that completes the command line in bash, from the same tables. */
+void ppkctl_completion(struct text *out);
 
 /* Loads a configuration; says on stderr what is wrong with it. NULL: nothing can be done. */
 struct configuration *load(const char *path);

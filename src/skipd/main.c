@@ -43,7 +43,7 @@ struct daemon {
 
 struct options {
     const char *conf, *ready_file;
-    bool check_only, syslog, manual;
+    bool check_only, syslog, manual, completion;
 };
 
 /* ---- the process ---- */
@@ -305,22 +305,31 @@ static int usage(FILE *to, int status)
           "  -f, --foreground       stay in the foreground (always so; for habit)\n"
           "      --syslog           log to the system's log instead of stderr\n"
           "      --manual           print the manual page skipd.conf(5), in mdoc, and end\n"
+          "      --completion       print the completion of this command line for bash, and end\n"
           "      --ready-file FILE  written once all listeners are open: a line \"listen ADDRESS:PORT\" for "
           "each\n"
+          "  -h, --help             show this text\n"
           "Environment: PPK_LOG=[DEST:]LEVEL\n",
           to);
     return status;
 }
 
+/* All that have an argument want a file. */
+static const struct option LONG[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"test", no_argument, NULL, 't'},
+    {"foreground", no_argument, NULL, 'f'},
+    {"syslog", no_argument, NULL, 's'},
+    {"ready-file", required_argument, NULL, 'r'},
+    {"help", no_argument, NULL, 'h'},
+    {"manual", no_argument, NULL, 'm'},
+    {"completion", no_argument, NULL, 'b'},
+    {NULL, 0, NULL, 0},
+};
+
 /* True: go on. Else *status is the exit status. */
 static bool options_read(int argc, char **argv, struct options *o, int *status)
 {
-    static const struct option LONG[] = {
-        {"config", required_argument, NULL, 'c'},     {"test", no_argument, NULL, 't'},
-        {"foreground", no_argument, NULL, 'f'},       {"syslog", no_argument, NULL, 's'},
-        {"ready-file", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'},
-        {"manual", no_argument, NULL, 'm'},           {NULL, 0, NULL, 0},
-    };
     int c = 0;
 
     while ((c = getopt_long(argc, argv, "c:tfh", LONG, NULL)) != -1) {
@@ -341,6 +350,9 @@ static bool options_read(int argc, char **argv, struct options *o, int *status)
             break;
         case 'm':
             o->manual = true;
+            break;
+        case 'b':
+            o->completion = true;
             break;
         case 'h':
             *status = usage(stdout, 0);
@@ -369,12 +381,34 @@ static bool tls_check(struct daemon *d, struct fault *fault)
     return d->http != NULL;
 }
 
-static int manual_print(void)
+/* The script that completes the command line in bash. */
+static void completion(struct text *out)
+{
+    text_printf(out, "# SPDX-License-Identifier: BSD-2-Clause\n"
+                     "# Completion of skipd's command line in bash. Made from the table of the options.\n"
+                     "_skipd()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]}\n    COMPREPLY=()\n"
+                     "    case ${COMP_WORDS[COMP_CWORD - 1]} in\n    -c");
+    for (const struct option *o = LONG; o->name != NULL; o++)
+        if (o->has_arg == required_argument)
+            text_printf(out, " | --%s", o->name);
+    text_printf(out,
+                ")\n        compopt -o filenames\n        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+                "        return ;;\n    esac\n    COMPREPLY=($(compgen -W '");
+    for (const struct option *o = LONG; o->name != NULL; o++)
+        text_printf(out, "%s--%s", o == LONG ? "" : " ", o->name);
+    text_printf(out, "' -- \"$cur\"))\n}\ncomplete -F _skipd skipd\n");
+}
+
+/* What is made from the tables: the manual page skipd.conf(5), or the completion. */
+static int made_print(const struct options *o)
 {
     struct text page = {0};
     bool ok = false;
 
-    config_manual(&skipd_language, &page);
+    if (o->manual)
+        config_manual(&skipd_language, &page);
+    else
+        completion(&page);
     ok = !page.failed && page.s != NULL && fputs(page.s, stdout) >= 0 && fflush(stdout) == 0;
     text_free(&page);
     return ok ? 0 : 1;
@@ -390,8 +424,8 @@ int main(int argc, char **argv)
 
     if (!options_read(argc, argv, &o, &status))
         return status;
-    if (o.manual)
-        return manual_print();
+    if (o.manual || o.completion)
+        return made_print(&o);
     process_harden();
     log_open("skipd", o.syslog ? "syslog:info" : "stderr:info");
     d.conf = skipd_conf_load(o.conf, &errors);
