@@ -108,6 +108,9 @@ double result_median(const struct result *r);
 void report_table(const struct results *r);
 bool report_json(const struct results *r, const char *path);
 
+/* Writes an SVG chart of the searches (chart.c). */
+bool report_chart(const struct results *r, const char *path);
+
 /* Whether the time of what decodes and compares secrets depends on them (constant.c). False: it does, or the
  * check would not have seen it. */
 bool report_constant_time(void);

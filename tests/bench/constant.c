@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/secret.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,15 +74,6 @@ static double average(const double *x, size_t n, double *variance)
     return sum / (double)n;
 }
 
-static double square_root(double x)
-{
-    double root = x > 1 ? x : 1;
-
-    for (int i = 0; i < 60; i++)
-        root = (root + x / root) / 2;
-    return root;
-}
-
 static int ascending(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -116,7 +108,7 @@ static double measure(void (*f)(const struct input *), const struct input *input
         counts[kind] = kept;
         mean[kind] = average(times[kind], kept, &variance[kind]);
     }
-    double error = square_root(variance[0] / (double)counts[0] + variance[1] / (double)counts[1]);
+    double error = sqrt(variance[0] / (double)counts[0] + variance[1] / (double)counts[1]);
     double difference = mean[0] - mean[1];
     return error > 0 ? (difference < 0 ? -difference : difference) / error : 0;
 }

@@ -64,7 +64,7 @@ static const struct goal {
      1},
     {"cold start, over NSS", {OURS, "cold-start", 1}, {NSS, "cold-start", 1}, true, 1.3, 1},
     {"C_Initialize, ms", {OURS, "cold-initialize", 1}, {NOBODY, NULL, 0}, true, 1, 1e6},
-    {"memory per object, bytes", {OURS, "memory", 1}, {NOBODY, NULL, 0}, true, 200, 1},
+    {"memory per session key, bytes (goal: per PPK)", {OURS, "memory", 1}, {NOBODY, NULL, 0}, true, 200, 1},
 };
 
 static bool is(const struct subject *s, enum whose whose)

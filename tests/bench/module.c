@@ -175,6 +175,10 @@ static void name_of(struct subject *s)
     char *dot = strstr(s->name, ".so");
     if (dot)
         *dot = '\0';
+    for (char *c = s->name; *c; c++) { /* it goes into tables and markup */
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
+            *c = '_';
+    }
 }
 
 bool subject_open(struct subject *s, const char *what, const char *conf, char *why, size_t why_size)

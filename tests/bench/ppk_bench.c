@@ -23,6 +23,7 @@ static struct options {
     size_t objects_ours;
     const char *only; /* part of an operation's name */
     const char *json;
+    const char *svg;
     bool goals;
     bool constant;
     bool cpu; /* processor time instead of the clock's */
@@ -46,6 +47,7 @@ static void usage(FILE *to)
                 "10000 for others)\n"
                 "  -o, --only TEXT     only operations whose name contains TEXT\n"
                 "  -j, --json FILE     write the results as JSON, too (\"-\": standard output)\n"
+                "  -v, --svg FILE      draw the searches against the number of objects\n"
                 "  -c, --cpu           measure processor time over the number of threads, for a machine that "
                 "is busy otherwise; this\n"
                 "                      shows what threads cost each other in work, but not waiting\n"
@@ -344,13 +346,13 @@ static void take_options(int argc, char **argv)
         {"passes", required_argument, NULL, 'p'},  {"pass-ms", required_argument, NULL, 'm'},
         {"threads", required_argument, NULL, 't'}, {"objects", required_argument, NULL, 'n'},
         {"only", required_argument, NULL, 'o'},    {"json", required_argument, NULL, 'j'},
-        {"goals", no_argument, NULL, 'g'},         {"cpu", no_argument, NULL, 'c'},
-        {"constant-time", no_argument, NULL, 's'},
+        {"svg", required_argument, NULL, 'v'},     {"goals", no_argument, NULL, 'g'},
+        {"cpu", no_argument, NULL, 'c'},           {"constant-time", no_argument, NULL, 's'},
 
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
 
-    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:csgh", names, NULL)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:v:csgh", names, NULL)) != -1;) {
         switch (c) {
         case 'p':
             options.passes = (unsigned)number(optarg, PASSES_MAX);
@@ -369,6 +371,9 @@ static void take_options(int argc, char **argv)
             break;
         case 'j':
             options.json = optarg;
+            break;
+        case 'v':
+            options.svg = optarg;
             break;
         case 's':
             options.constant = true;
@@ -427,6 +432,8 @@ int main(int argc, char **argv)
         report_table(&results);
     if (options.goals)
         report_goals(&results);
+    if (options.svg && !report_chart(&results, options.svg))
+        goto out;
     if (options.constant && !report_constant_time())
         goto out;
     status = options.json && !report_json(&results, options.json) ? 1 : 0;
