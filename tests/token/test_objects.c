@@ -166,6 +166,17 @@ static void test_peer_data(void **state)
     expect(json[0] == '{' && json[n - 1] == '}' && strstr(json, "alpha") && !strchr(json, '\n'),
            "CKA_VALUE %s", json);
     expect(!strstr(json, PSK_ALPHA) && !strstr(json, MANUAL_1_HEX), "CKA_VALUE has secrets");
+    /* alpha: required, with a PSK; beta: neither */
+    static const char *const members[2][4] = {
+        {"\"peer\":\"alpha\"", "\"required\":true", "\"pre-shared-key\":true", "10.1.0.0"},
+        {"\"peer\":\"beta\"", "\"required\":false", "\"pre-shared-key\":false", "10.1.2.0"}};
+    for (size_t i = 0; i < 2; i++) {
+        n = object_bytes(s, i ? beta : alpha, CKA_VALUE, json, sizeof json - 1);
+        require(n < sizeof json, "no CKA_VALUE");
+        json[n] = '\0';
+        for (size_t k = 0; k < 4; k++)
+            expect(strstr(json, members[i][k]) != NULL, "%s is not in %s", members[i][k], json);
+    }
     CK_MECHANISM hmac = {CKM_SHA256_HMAC, NULL, 0};
     expect_rv_in(f->C_SignInit(s, &hmac, alpha), CKR_KEY_HANDLE_INVALID, CKR_KEY_TYPE_INCONSISTENT);
     expect_rv(CKR_ACTION_PROHIBITED, f->C_DestroyObject(s, alpha));

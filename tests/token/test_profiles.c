@@ -56,6 +56,16 @@ static void test_shared_remote_system(void **state)
     char name[20];
     expect(object_bytes(s, o, CKA_PPK_PEER, name, sizeof name) == 6 && memcmp(name, "moving", 6) == 0,
            "not the dynamic peer's");
+    CK_MECHANISM generate = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
+    struct template t = {.n = 0};
+    template_text(&t, CKA_PPK_REMOTE_SYSTEM_ID, "Bob");
+    if (expect_ok(f->C_GenerateKey(s, &generate, t.a, t.n, &o)))
+        expect(object_bytes(s, o, CKA_PPK_PEER, name, sizeof name) == 6 && memcmp(name, "moving", 6) == 0,
+               "C_GenerateKey: not the dynamic peer's");
+    t.n = 0;
+    template_text(&t, CKA_PPK_REMOTE_SYSTEM_ID, "Nobody");
+    expect_rv_in(f->C_GenerateKey(s, &generate, t.a, t.n, &o), CKR_ATTRIBUTE_VALUE_INVALID,
+                 CKR_TEMPLATE_INCONSISTENT, CKR_TEMPLATE_INCOMPLETE);
     /* kinds: what cannot be the answer is not fetched */
     f->C_Finalize(NULL);
     start(two_peers, "");

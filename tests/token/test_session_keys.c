@@ -133,6 +133,8 @@ static void test_dates(void **state)
                "another end");
         memcpy(start_date.year, "2025", 4);
     }
+    memcpy(end_date.month, "1x", 2);
+    expect_rv(CKR_ATTRIBUTE_VALUE_INVALID, f->C_SetAttributeValue(s, o, a, 2));
     a[0].ulValueLen = 7;
     expect_rv(CKR_ATTRIBUTE_VALUE_INVALID, f->C_SetAttributeValue(s, o, a, 1));
     a[0] = (CK_ATTRIBUTE){CKA_START_DATE, NULL, 0};
