@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 . scripts/packages.sh
 packages_install build-essential cmake ninja-build pkg-config libssl-dev libcurl4-openssl-dev libjansson-dev \
-    libp11-kit-dev libsqlite3-dev libevent-dev opensc openssl
+    libp11-kit-dev libsqlite3-dev libpq-dev libevent-dev opensc openssl
 
 build=${BUILD:-build}
 mkdir -p "$build"

@@ -134,9 +134,25 @@ static void apply_store_sqlite(struct config_call *call)
 {
     struct skipd_conf *c = call->context;
 
+    c->stores++;
     free(c->store_kind);
     c->store_kind = copy("sqlite");
     set_file(call, &c->store_where, "FILE");
+}
+
+static void apply_store_postgresql(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    const char *where = word(call, "CONNINFO");
+    struct fault fault = {0};
+
+    if (!store_postgresql.check(where, &fault))
+        config_wrong(call, "%s", fault.text);
+    c->stores++;
+    free(c->store_kind);
+    free(c->store_where);
+    c->store_kind = copy("postgresql");
+    c->store_where = copy(where);
 }
 
 static void apply_master_key(struct config_call *call)
@@ -293,29 +309,28 @@ static void apply_permit(struct config_call *call)
     c->client->permissions |= 1U << config_get(call, "capabilities|key|key-id|entropy")->choice;
 }
 
-static void address_set(struct config_call *call, enum peer_address_kind kind, const char *argument)
+static void address_add(struct config_call *call, enum peer_address_kind kind, const char *argument)
 {
     struct skipd_peer *p = ((struct skipd_conf *)call->context)->peer;
 
-    free(p->host);
-    p->host = copy(word(call, argument));
-    p->host_kind = kind;
-    p->port = (uint16_t)number(call, "N");
+    p->addresses = grow(p->addresses, &p->n_addresses, sizeof *p->addresses);
+    p->addresses[p->n_addresses - 1] =
+        (struct peer_address){copy(word(call, argument)), kind, (uint16_t)number(call, "N")};
 }
 
 static void apply_address_ipv4(struct config_call *call)
 {
-    address_set(call, PEER_IPV4, "A.B.C.D");
+    address_add(call, PEER_IPV4, "A.B.C.D");
 }
 
 static void apply_address_ipv6(struct config_call *call)
 {
-    address_set(call, PEER_IPV6, "IPV6");
+    address_add(call, PEER_IPV6, "IPV6");
 }
 
 static void apply_address_hostname(struct config_call *call)
 {
-    address_set(call, PEER_HOSTNAME, "HOST");
+    address_add(call, PEER_HOSTNAME, "HOST");
 }
 
 static const struct config_level LEVELS[] = {
@@ -342,6 +357,12 @@ static const struct config_command COMMANDS[] = {
      "The CAs (PEM) of clients' and peers' certificates.", apply_trustpoint, NULL},
     {CONFIG_IN(TOP), "store sqlite <FILE:file>", 0, CONFIG_ONCE, "Keeps keys in this SQLite database.",
      apply_store_sqlite, NULL},
+    {CONFIG_IN(TOP), "store postgresql <CONNINFO:secret>", 0, 0,
+     "Keeps keys in a PostgreSQL database, which the key sources of one site share. All of them have the "
+     "same "
+     "system ID and master key.\nCONNINFO is a connection string of libpq, in quotes. A database on another "
+     "machine is reached by TLS with sslmode=verify-full.",
+     apply_store_postgresql, NULL},
     {CONFIG_IN(TOP), "master-key file <FILE:file>", 0, CONFIG_ONCE,
      "The key that the store and Type 6 secrets are encrypted under; without it, the systemd credential "
      "skipd-master-key.",
@@ -389,11 +410,14 @@ static const struct config_command COMMANDS[] = {
      "that it "
      "serves; without this command, the peer's name.",
      apply_remote, NULL},
-    {CONFIG_IN(PEER), "address ipv4 <A.B.C.D:ipv4> port <N:1-65535>", 0, CONFIG_ONCE,
-     "Where the peer takes keys.", apply_address_ipv4, NULL},
-    {CONFIG_IN(PEER), "address ipv6 <IPV6:ipv6> port <N:1-65535>", 0, CONFIG_ONCE, "The same for IPv6.",
+    {CONFIG_IN(PEER), "address ipv4 <A.B.C.D:ipv4> port <N:1-65535>", 0, 0,
+     "Where the peer takes keys.\nWith several addresses, of key sources that share a store, the next one is "
+     "tried "
+     "when one cannot be reached.",
+     apply_address_ipv4, NULL},
+    {CONFIG_IN(PEER), "address ipv6 <IPV6:ipv6> port <N:1-65535>", 0, 0, "The same for IPv6.",
      apply_address_ipv6, NULL},
-    {CONFIG_IN(PEER), "address hostname <HOST:host> port <N:1-65535>", 0, CONFIG_ONCE, "The same by name.",
+    {CONFIG_IN(PEER), "address hostname <HOST:host> port <N:1-65535>", 0, 0, "The same by name.",
      apply_address_hostname, NULL},
 };
 
@@ -526,6 +550,8 @@ static void check(struct skipd_conf *c, struct config_errors *errors)
         config_error(errors, 0, "no system-id");
     if (c->store_kind == NULL)
         config_error(errors, 0, "no store");
+    if (c->stores > 1)
+        config_error(errors, 0, "%u stores: there can be one", c->stores);
     for (size_t i = 0; i < c->n_listens; i++)
         skip = skip || !c->listens[i].peers;
     if (!skip)
@@ -595,7 +621,9 @@ void skipd_conf_free(struct skipd_conf *c)
     }
     for (size_t i = 0; i < c->n_peers; i++) {
         free(c->peers[i].name);
-        free(c->peers[i].host);
+        for (size_t j = 0; j < c->peers[i].n_addresses; j++)
+            free(c->peers[i].addresses[j].host);
+        free(c->peers[i].addresses);
         names_free(&c->peers[i].remotes);
         identity_free(&c->peers[i].identity);
     }

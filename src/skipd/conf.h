@@ -62,12 +62,17 @@ struct skipd_client {
 
 enum peer_address_kind { PEER_IPV4, PEER_IPV6, PEER_HOSTNAME };
 
+struct peer_address {
+    char *host;
+    enum peer_address_kind kind;
+    uint16_t port;
+};
+
 struct skipd_peer {
     char *name;
-    struct names remotes; /* globs of the system IDs that it serves; its name, if none are given */
-    char *host; /* or NULL: it connects to us, but we cannot reach it; then keys cannot be made for it */
-    enum peer_address_kind host_kind;
-    uint16_t port;
+    struct names remotes;           /* globs of the system IDs that it serves; its name, if none are given */
+    struct peer_address *addresses; /* tried in turn; any will do */
+    size_t n_addresses; /* 0: it connects to us, but we cannot reach it; then keys cannot be made for it */
     struct identity identity;
     unsigned line;
 };
@@ -98,7 +103,8 @@ struct skipd_conf {
     uint32_t sync_timeout_ms;
     uint32_t max_connections, max_connections_per_client;
     uint32_t handshake_timeout_s, idle_timeout_s;
-    /* private: the level that is being read */
+    /* private: the level that is being read, `store` commands that were */
+    unsigned stores;
     struct skipd_client *client;
     struct skipd_peer *peer;
 };

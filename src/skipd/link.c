@@ -40,7 +40,8 @@ struct link {
     struct tls_settings settings;
     SSL_CTX *tls;
     enum link_state state;
-    bool failed; /* to connect, since it was last up */
+    bool failed;              /* to connect, since it was last up */
+    size_t address, failures; /* which of the peer's is used; attempts that failed since it was last up */
     struct bufferevent *bev;
     struct event *tick;
     struct fault why;  /* why it is not up */
@@ -53,6 +54,11 @@ struct link {
 };
 
 static void link_connect(struct link *l);
+
+static const struct peer_address *address_of(const struct link *l)
+{
+    return &l->peer->addresses[l->address];
+}
 
 /* ---- keys on their way ---- */
 
@@ -119,13 +125,19 @@ void link_put(struct link *l, struct link_put *put)
 
 /* ---- the connection ---- */
 
-/* Closes. Keys on their way fail if `final`; else they wait for the next connection, on which they are sent
- * again: the peer knows a key by its ID, so that twice is once. */
+/* Closes; the peer's next address is the next one to be tried, at once if it has not failed yet. Keys on
+ * their way fail if `final`, or all addresses have failed; else they wait for the next connection, on which
+ * they are sent again: the peer knows a key by its ID, so that twice is once. */
 static void link_drop(struct link *l, bool final, const char *reason)
 {
-    bool was_up = l->state == LINK_UP;
+    bool was_up = l->state == LINK_UP, at_once = false;
     uint64_t now = clock_ms();
     uint8_t jitter = 0;
+
+    l->failures = was_up ? 0 : l->failures + 1;
+    at_once = l->failures < l->peer->n_addresses;
+    if (++l->address >= l->peer->n_addresses)
+        l->address = 0;
 
     if (l->bev != NULL)
         bufferevent_free(l->bev);
@@ -134,14 +146,14 @@ static void link_drop(struct link *l, bool final, const char *reason)
     if (was_up || strstr(l->why.text, reason) == NULL)
         log_write(LOG_LEVEL_WARNING, "peer '%s': link is down: %s", l->peer->name, reason);
     fault_set(&l->why, "is down: %s", reason);
-    l->failed = l->failed || !was_up;
+    l->failed = l->failed || !at_once;
     crypto_random(&jitter, 1);
     if (was_up)
         l->retry_ms = RETRY_MIN_MS;
-    l->retry_at = was_up ? now : now + l->retry_ms + l->retry_ms * jitter / 512;
+    l->retry_at = at_once ? now : now + l->retry_ms + l->retry_ms * jitter / 512;
     l->retry_ms = l->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : l->retry_ms * 2;
     tick_start(l, tick_next(l, now));
-    if (final || !was_up)
+    if (final || !at_once)
         puts_fail(l, l->why.text);
     else
         link_connect(l);
@@ -206,7 +218,7 @@ static void on_connected(struct link *l)
     SSL *ssl = bufferevent_openssl_get_ssl(l->bev);
     struct sync_message hello = {.type = SYNC_HELLO};
 
-    if (tls_party_of(ssl, l->peer->host) == NULL) {
+    if (tls_party_of(ssl, address_of(l)->host) == NULL) {
         struct fault who = {0};
 
         tls_describe(ssl, &who);
@@ -231,7 +243,7 @@ static void on_event(struct bufferevent *bev, short what, void *context)
     if (tls_failure(ssl)[0] != '\0')
         fault_set(&reason, "%s", tls_failure(ssl));
     else if (bufferevent_socket_get_dns_error(bev) != 0)
-        fault_set(&reason, "%s: %s", l->peer->host,
+        fault_set(&reason, "%s: %s", address_of(l)->host,
                   evutil_gai_strerror(bufferevent_socket_get_dns_error(bev)));
     else if ((what & BEV_EVENT_EOF) != 0 || EVUTIL_SOCKET_ERROR() == 0)
         fault_set(&reason, "it closed the connection%s",
@@ -244,11 +256,11 @@ static void on_event(struct bufferevent *bev, short what, void *context)
 /* Starts the TCP connection of l->bev. */
 static bool tcp_connect(struct link *l)
 {
-    const struct skipd_peer *p = l->peer;
+    const struct peer_address *p = address_of(l);
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(p->port)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(p->port)};
 
-    switch (p->host_kind) {
+    switch (p->kind) {
     case PEER_IPV4:
         return inet_pton(AF_INET, p->host, &in.sin_addr) == 1 &&
                bufferevent_socket_connect(l->bev, (struct sockaddr *)&in, sizeof in) == 0;
@@ -275,8 +287,8 @@ static void link_connect(struct link *l)
         link_drop(l, true, "no memory for a connection");
         return;
     }
-    if (l->peer->host_kind == PEER_HOSTNAME)
-        SSL_set_tlsext_host_name(ssl, l->peer->host);
+    if (address_of(l)->kind == PEER_HOSTNAME)
+        SSL_set_tlsext_host_name(ssl, address_of(l)->host);
     bufferevent_setcb(l->bev, on_read, NULL, on_event, l);
     bufferevent_enable(l->bev, EV_READ | EV_WRITE);
     if (!tcp_connect(l))
@@ -336,11 +348,14 @@ struct link *link_new(struct event_base *base, const struct skipd_conf *conf, co
                       struct fault *fault)
 {
     struct link *l = calloc(1, sizeof *l);
+    bool names = false;
 
     if (l == NULL) {
         fault_set(fault, "no memory");
         return NULL;
     }
+    for (size_t i = 0; i < peer->n_addresses; i++)
+        names = names || peer->addresses[i].kind == PEER_HOSTNAME;
     l->base = base;
     l->conf = conf;
     l->peer = peer;
@@ -350,10 +365,10 @@ struct link *link_new(struct event_base *base, const struct skipd_conf *conf, co
     l->tls = tls_client_context(&l->settings, fault);
     if (l->tls == NULL)
         goto bad;
-    if (peer->host_kind == PEER_HOSTNAME)
+    if (names)
         l->dns = evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
     l->tick = evtimer_new(base, on_tick, l);
-    if ((peer->host_kind == PEER_HOSTNAME && l->dns == NULL) || l->tick == NULL) {
+    if ((names && l->dns == NULL) || l->tick == NULL) {
         fault_set(fault, "peer '%s': no memory, or no name servers", peer->name);
         goto bad;
     }

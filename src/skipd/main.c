@@ -98,13 +98,20 @@ static struct seal *seal_ready(const struct store_kind *kind, struct store *stor
     enum store_result r = kind->fact_read(store, "salt", salt, sizeof salt, fault);
     struct seal *seal = NULL;
 
-    if (r == STORE_NOT_FOUND && crypto_random(salt, sizeof salt))
+    /* what is written first counts: another key source may be starting on the same store */
+    if (r == STORE_NOT_FOUND && crypto_random(salt, sizeof salt)) {
         r = kind->fact_write(store, "salt", (struct span){salt, sizeof salt}, fault);
+        if (r == STORE_OK)
+            r = kind->fact_read(store, "salt", salt, sizeof salt, fault);
+    }
     if (r != STORE_OK || (seal = seal_new(master_key, salt, fault)) == NULL)
         return NULL;
     r = kind->fact_read(store, "check", check, sizeof check, fault);
-    if (r == STORE_NOT_FOUND && seal_close(seal, &label, word, check))
+    if (r == STORE_NOT_FOUND && seal_close(seal, &label, word, check)) {
         r = kind->fact_write(store, "check", (struct span){check, sizeof check}, fault);
+        if (r == STORE_OK)
+            r = kind->fact_read(store, "check", check, sizeof check, fault);
+    }
     if (r != STORE_OK)
         goto bad;
     if (!seal_open(seal, &label, (struct span){check, sizeof check}, opened)) {

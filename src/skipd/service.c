@@ -442,7 +442,7 @@ struct service *service_new(struct event_base *base, const struct skipd_conf *co
     s->queue = queue;
     s->seal = seal;
     for (size_t i = 0; i < conf->n_peers; i++) {
-        if (conf->peers[i].host == NULL)
+        if (conf->peers[i].n_addresses == 0)
             continue;
         s->links[i] = link_new(base, conf, &conf->peers[i], fault);
         if (s->links[i] == NULL) {

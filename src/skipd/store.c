@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const struct store_kind *const store_kinds[] = {&store_sqlite};
+static const struct store_kind *const store_kinds[] = {&store_sqlite, &store_postgresql};
 
 const struct store_kind *store_kind_find(const char *name)
 {

@@ -48,12 +48,15 @@ struct store; /* each kind's own */
 struct store_kind {
     const char *name; /* the word after "store" in the configuration */
 
+    /* Can `where` be the rest of the configuration's line? NULL: anything. */
+    bool (*check)(const char *where, struct fault *fault);
     /* Opens or creates. `where`: the rest of the configuration's line; `limit`: rows that it may hold. */
     struct store *(*open)(const char *where, uint64_t limit, struct fault *fault);
     void (*close)(struct store *s);
 
     /* Small facts that belong to the store (salt of the store key). read: STORE_NOT_FOUND if there is none.
-     * Outside of transactions; write is durable when it returns. */
+     * Outside of transactions; write is durable when it returns. Where several processes share a store, the
+     * first write of a fact may win: read it again. */
     enum store_result (*fact_read)(struct store *s, const char *name, uint8_t *out, size_t len,
                                    struct fault *fault);
     enum store_result (*fact_write)(struct store *s, const char *name, struct span value,
@@ -75,7 +78,7 @@ struct store_kind {
     uint64_t (*waiting)(const struct store *s);
 };
 
-extern const struct store_kind store_sqlite;
+extern const struct store_kind store_sqlite, store_postgresql;
 
 /* The kind of this name, or NULL. */
 const struct store_kind *store_kind_find(const char *name);

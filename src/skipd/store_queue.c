@@ -24,6 +24,7 @@ struct list {
 struct store_queue {
     const struct store_kind *kind;
     struct store *store; /* the thread's */
+    struct store_op *order[BATCH_MAX];
     struct event *done_event, *expire_timer;
     int done_fd;
     pthread_t thread;
@@ -105,6 +106,32 @@ bad:
     return false;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct store_op *x = *(const struct store_op *const *)a, *y = *(const struct store_op *const *)b;
+    int order = memcmp(x->row.id, y->row.id, sizeof x->row.id);
+
+    if (order == 0)
+        order = (x->number > y->number) - (x->number < y->number);
+    return order;
+}
+
+/* In the order of IDs, and for one ID in the order in which they came: so two processes that share a store,
+ * and want the same rows, never wait for each other in a circle. */
+static struct store_op *batch_sort(struct store_queue *q, struct store_op *first)
+{
+    size_t n = 0;
+
+    for (struct store_op *op = first; op != NULL; op = op->next) {
+        op->number = n;
+        q->order[n++] = op;
+    }
+    qsort(q->order, n, sizeof(struct store_op *), by_id);
+    for (size_t i = 0; i < n; i++)
+        q->order[i]->next = i + 1 < n ? q->order[i + 1] : NULL;
+    return n > 0 ? q->order[0] : NULL;
+}
+
 /* One transaction for all; if that fails, one for each, so that an operation that the store cannot do fails
  * alone. */
 static void batch_run(struct store_queue *q, struct store_op *first)
@@ -139,6 +166,7 @@ static void *worker(void *argument)
         if (batch == NULL)
             break;
         pthread_mutex_unlock(&q->lock);
+        batch = batch_sort(q, batch);
         batch_run(q, batch);
         pthread_mutex_lock(&q->lock);
         for (; batch != NULL; batch = next) {

@@ -20,7 +20,8 @@ struct store_op {
     struct fault fault;
     void (*done)(struct store_op *op); /* in the event loop */
     void *context;
-    struct store_op *next; /* private */
+    struct store_op *next; /* private, as is what follows */
+    size_t number;
 };
 
 struct store_queue;

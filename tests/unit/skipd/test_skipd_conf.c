@@ -119,7 +119,8 @@ static void everything(void **state)
                    "client c\n system-id Alice-2\n permit key\n permit entropy\n"
                    " remote-system-id Bob*\n certificate subject \"CN=c,O=x\"\n certificate san c.example\n"
                    " tls psk id c key 0 sixteen-letters! hash sha384\n"
-                   "peer Bob\n address hostname bob.example port 5\n remote-system-id Bob\n"
+                   "peer Bob\n address hostname bob.example port 5\n address ipv4 10.0.0.2 port 6\n "
+                   "remote-system-id Bob\n"
                    " remote-system-id Bob-*\n tls psk id l key 0 sixteen-letters! hash sha256\n");
     const struct skipd_client *client = &c->clients[0];
 
@@ -136,7 +137,8 @@ static void everything(void **state)
     assert_int_equal(client->permissions, PERMIT_KEY | PERMIT_ENTROPY);
     assert_int_equal(client->identity.n_names, 2);
     assert_int_equal(client->identity.psk_hash, PSK_HASH_SHA384);
-    assert_true(c->peers[0].host_kind == PEER_HOSTNAME && c->peers[0].port == 5);
+    assert_true(c->peers[0].n_addresses == 2 && c->peers[0].addresses[0].kind == PEER_HOSTNAME &&
+                c->peers[0].addresses[0].port == 5 && c->peers[0].addresses[1].port == 6);
     assert_int_equal(c->peers[0].identity.psk_hash, PSK_HASH_SHA256);
     assert_true(skipd_conf_is_local(c, "Alice") && skipd_conf_is_local(c, "Alice-2"));
     assert_false(skipd_conf_is_local(c, "Bob"));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What store.h promises, on SQLite. */
+/* What store.h promises: on SQLite; on PostgreSQL where the environment has SKIPD_POSTGRESQL, a connection
+ * string to a database of the test's own. */
 #include "skipd/store.h"
 
+#include <libpq-fe.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,14 +15,19 @@
 
 #include <cmocka.h>
 
-static const struct store_kind *const kind = &store_sqlite;
+static const struct store_kind *kind = &store_sqlite;
 static char directory[] = "/tmp/skipd-store-XXXXXX";
-static char path[64];
+static char path[200];
 static struct fault fault;
 
 static int make_directory(void **state)
 {
     (void)state;
+    if (getenv("SKIPD_POSTGRESQL") != NULL) {
+        kind = &store_postgresql;
+        snprintf(path, sizeof path, "%s", getenv("SKIPD_POSTGRESQL"));
+        return 0;
+    }
     if (mkdtemp(directory) == NULL)
         return -1;
     snprintf(path, sizeof path, "%s/keys.db", directory);
@@ -29,9 +36,17 @@ static int make_directory(void **state)
 
 static int clean(void **state)
 {
-    char more[80];
+    char more[sizeof path + 8];
+    PGconn *db = NULL;
 
     (void)state;
+    if (kind == &store_postgresql) {
+        db = PQconnectdb(path);
+        PQclear(PQexec(db, "SET client_min_messages = error;"
+                           "DROP TABLE IF EXISTS skipd_value, skipd_key, skipd_fact"));
+        PQfinish(db);
+        return 0;
+    }
     unlink(path);
     snprintf(more, sizeof more, "%s-wal", path);
     unlink(more);
@@ -41,7 +56,7 @@ static int clean(void **state)
 static int remove_directory(void **state)
 {
     clean(state);
-    return rmdir(directory);
+    return kind == &store_sqlite ? rmdir(directory) : 0;
 }
 
 static struct store *reopen(struct store *s, uint64_t limit)
@@ -224,6 +239,7 @@ static void facts_are_kept(void **state)
     s = reopen(s, 10);
     assert_int_equal(kind->fact_read(s, "salt", value, 4, &fault), STORE_OK);
     assert_memory_equal(value, "abcd", 4);
+    assert_ptr_equal(store_kind_find(kind->name), kind);
     assert_int_equal(kind->fact_read(s, "salt", value, 3, &fault), STORE_FAILED);
     kind->close(s);
 }
@@ -276,7 +292,6 @@ static void no_store_is_refused_with_the_reason(void **state)
     assert_null(kind->open("/nonexistent/keys.db", 10, &fault));
     assert_non_null(strstr(fault.text, "/nonexistent/keys.db"));
     assert_null(kind->open(directory, 10, &fault));
-    assert_ptr_equal(store_kind_find("sqlite"), kind);
     assert_null(store_kind_find("papyrus"));
 }
 
@@ -302,10 +317,17 @@ int main(void)
         cmocka_unit_test_teardown(a_rollback_leaves_nothing, clean),
         cmocka_unit_test_teardown(keys_expire, clean),
         cmocka_unit_test_teardown(facts_are_kept, clean),
+    };
+    const struct CMUnitTest of_files[] = {
         cmocka_unit_test_teardown(a_full_disk_is_survived, clean),
         cmocka_unit_test_teardown(no_store_is_refused_with_the_reason, clean),
         cmocka_unit_test_teardown(a_file_that_is_no_store_is_refused, clean),
     };
+    int failed = cmocka_run_group_tests(tests, make_directory, remove_directory);
 
-    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+    if (kind == &store_sqlite) {
+        strcpy(directory, "/tmp/skipd-store-XXXXXX");
+        failed += cmocka_run_group_tests(of_files, make_directory, remove_directory);
+    }
+    return failed;
 }

@@ -1,0 +1,810 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The store in PostgreSQL, shared by the key sources of one site. What has to hold between them is the
+ * database's work: a value is taken by DELETE ... RETURNING, which gives it to one transaction only; the row
+ * of its ID stays until it expires, under one unique index, so that no repeated put can bring it back. Time
+ * is the database's clock, for all. (docs/skipd-sync.md)
+ *
+ * The connection is made anew when it breaks, with a pause between attempts during which everything fails at
+ * once. If it breaks while a COMMIT is unanswered, nobody knows whether that transaction happened. The caller
+ * is told that it did not, and before anything else is done over the next connection, that is made true:
+ * the values that it took are put back, if it took them. Puts may be repeated anyway. Each take leaves its
+ * taker's mark; only with this mark, and once, a take can be undone, so that what another has taken
+ * meanwhile stays taken. */
+#include "skipd/store.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "skipd/store_clock.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No statement takes longer: the database ends it, and if it does not, we leave. */
+#define STATEMENT_MS "2000"
+#define ANSWER_MS    3000
+/* After a connection that could not be made, nothing is tried for this long; doubles. */
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 1000
+/* Expired rows deleted at once; how often rows are counted, since others add and delete, too. */
+#define EXPIRE_AT_ONCE 1000
+#define COUNT_EVERY_MS 5000
+/* By how much the database's clock may differ from ours, over the time between two looks at it. */
+#define CLOCK_STEP_MS 2000
+#define PARAMS_MAX    6
+
+static const char SETTINGS[] =
+    "SET statement_timeout = " STATEMENT_MS "; SET lock_timeout = " STATEMENT_MS ";"
+    "SET idle_in_transaction_session_timeout = 10000; SET client_min_messages = warning;"
+    /* never weaker than a local disk; what is stronger (remote_apply) stays */
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+static const char SCHEMA[] =
+    "CREATE TABLE skipd_fact (name text PRIMARY KEY, value bytea NOT NULL);"
+    /* a row without a skipd_value: delivered, to a client of the process of this mark */
+    "CREATE TABLE skipd_key (id bytea PRIMARY KEY, initiator text COLLATE \"C\" NOT NULL,"
+    " responder text COLLATE \"C\" NOT NULL, expires timestamptz NOT NULL, taker bytea);"
+    "CREATE INDEX skipd_key_expires ON skipd_key (expires);"
+    "CREATE TABLE skipd_value (id bytea PRIMARY KEY REFERENCES skipd_key ON DELETE CASCADE,"
+    " value bytea NOT NULL);"
+    "INSERT INTO skipd_fact VALUES ('version', '\\x01');";
+
+enum statement { LOOK, PUT, TAKE, LOCK, RESTORE, EXPIRE, FACT_READ, FACT_WRITE, STATEMENTS };
+
+#define ROW_OF_TWO "id = $1 AND initiator = $2 AND responder = $3 AND expires > statement_timestamp()"
+
+static const char *const STATEMENT_TEXT[STATEMENTS] = {
+    [LOOK] = "SELECT (SELECT value FROM skipd_value v WHERE v.id = k.id) FROM skipd_key k WHERE " ROW_OF_TWO,
+    [PUT] = "WITH k AS (INSERT INTO skipd_key (id, initiator, responder, expires)"
+            " VALUES ($1, $2, $3, statement_timestamp() + $4::bigint * interval '1 ms')"
+            " ON CONFLICT (id) DO NOTHING RETURNING id)"
+            " INSERT INTO skipd_value SELECT id, $5 FROM k",
+    [TAKE] = "WITH gone AS (DELETE FROM skipd_value WHERE id IN (SELECT id FROM skipd_key WHERE " ROW_OF_TWO
+             ") RETURNING id, value),"
+             " mark AS (UPDATE skipd_key k SET taker = $4 FROM gone WHERE k.id = gone.id)"
+             " SELECT value FROM gone",
+    [LOCK] = "SELECT 1 FROM skipd_key WHERE id = $1 FOR UPDATE",
+    [RESTORE] = "WITH k AS (UPDATE skipd_key SET taker = NULL"
+                " WHERE id = $1 AND taker = $3 AND expires > statement_timestamp() RETURNING id)"
+                " INSERT INTO skipd_value SELECT id, $2 FROM k",
+    /* two cleaners do not wait for each other */
+    [EXPIRE] = "WITH old AS (SELECT id FROM skipd_key WHERE expires <= statement_timestamp()"
+               " ORDER BY expires LIMIT $1::bigint FOR UPDATE SKIP LOCKED),"
+               " v AS (DELETE FROM skipd_value WHERE id IN (SELECT id FROM old) RETURNING 1),"
+               " k AS (DELETE FROM skipd_key WHERE id IN (SELECT id FROM old) RETURNING 1)"
+               " SELECT (SELECT count(*) FROM k)::text, (SELECT count(*) FROM v)::text,"
+               " (extract(epoch FROM statement_timestamp()) * 1000)::bigint::text",
+    [FACT_READ] = "SELECT value FROM skipd_fact WHERE name = $1",
+    [FACT_WRITE] = "INSERT INTO skipd_fact VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+};
+
+/* A value that was taken in the present transaction. */
+struct taken {
+    uint8_t id[KEY_ID_MAX];
+    size_t id_len;
+    uint8_t sealed[STORE_SEALED_MAX];
+    size_t sealed_len;
+};
+
+struct store {
+    char *conninfo;
+    PGconn *db; /* or NULL */
+    struct fault why;
+    uint64_t retry_at;
+    uint32_t retry_ms;
+    uint8_t mark[16]; /* of this process */
+    uint64_t limit, rows, waiting;
+    uint64_t rows_before, waiting_before; /* at begin, for a rollback */
+    uint64_t counted_at;
+    int64_t clock_lead; /* the database's clock less CLOCK_BOOTTIME; 0: not known */
+    bool committing;    /* a COMMIT is out, and its answer has not come: `taken` has to be put back */
+    struct taken *taken;
+    size_t n_taken, room;
+};
+
+struct param {
+    const void *data;
+    size_t len;
+    bool binary;
+};
+
+static struct param text_param(const char *text)
+{
+    return (struct param){text, strlen(text), false};
+}
+
+/* ---- statements ---- */
+
+static void drop(struct store *s)
+{
+    PQfinish(s->db);
+    s->db = NULL;
+}
+
+/* "store: what: the database's reason" */
+static void failed(struct store *s, const char *what, const PGresult *r, struct fault *fault)
+{
+    const char *reason = r != NULL ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    char line[300];
+
+    if (reason == NULL || reason[0] == '\0')
+        reason = PQerrorMessage(s->db);
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(reason, "\n"), reason);
+    fault_set(fault, "store: %s: %s", what, line[0] != '\0' ? line : "the connection is lost");
+}
+
+/* Waits until the socket is readable (or writable, if `out`). False: not within the time. */
+static bool wait_ready(PGconn *db, bool out, uint64_t deadline)
+{
+    struct pollfd p = {.fd = PQsocket(db), .events = out ? POLLIN | POLLOUT : POLLIN};
+    int n = 0;
+
+    do
+        n = poll(&p, 1, (int)clock_left_ms(deadline));
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* The last result of what has been sent. NULL, and no connection any more, if none came in time. */
+static PGresult *answer(struct store *s, const char *what, struct fault *fault)
+{
+    uint64_t deadline = clock_ms() + ANSWER_MS;
+    PGresult *last = NULL, *r = NULL;
+    int unsent = 0;
+
+    while ((unsent = PQflush(s->db)) == 1)
+        if (!wait_ready(s->db, true, deadline) || PQconsumeInput(s->db) != 1)
+            goto lost;
+    if (unsent < 0)
+        goto lost;
+    for (;;) {
+        while (PQisBusy(s->db)) {
+            if (!wait_ready(s->db, false, deadline)) {
+                fault_set(fault, "store: %s: the database does not answer", what);
+                PQclear(last);
+                drop(s);
+                return NULL;
+            }
+            if (PQconsumeInput(s->db) != 1)
+                goto lost;
+        }
+        r = PQgetResult(s->db);
+        if (r == NULL)
+            break;
+        if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+            PQclear(r); /* the first failure tells most */
+            continue;
+        }
+        PQclear(last);
+        last = r;
+    }
+    if (PQstatus(s->db) != CONNECTION_BAD)
+        return last;
+lost:
+    failed(s, what, last, fault);
+    PQclear(last);
+    drop(s);
+    return NULL;
+}
+
+/* Is it what was expected? Else clears it. */
+static bool check(struct store *s, PGresult *r, const char *what, struct fault *fault)
+{
+    ExecStatusType status = r != NULL ? PQresultStatus(r) : PGRES_FATAL_ERROR;
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return true;
+    if (r != NULL) { /* else the reason has been told */
+        failed(s, what, r, fault);
+        PQclear(r);
+    }
+    return false;
+}
+
+/* Runs text of one or more statements. The caller's to PQclear(); NULL: with the reason. */
+static PGresult *query(struct store *s, const char *sql, const char *what, struct fault *fault)
+{
+    PGresult *r = NULL;
+
+    if (s->db == NULL) {
+        fault_set(fault, "store: %s: the connection is lost", what);
+        return NULL;
+    }
+    if (PQsendQuery(s->db, sql) == 1)
+        r = answer(s, what, fault);
+    else
+        failed(s, what, NULL, fault);
+    return check(s, r, what, fault) ? r : NULL;
+}
+
+static bool run(struct store *s, const char *sql, const char *what, struct fault *fault)
+{
+    PGresult *r = query(s, sql, what, fault);
+
+    PQclear(r);
+    return r != NULL;
+}
+
+/* Runs a prepared statement; results are binary. The caller's to PQclear(); NULL: with the reason. */
+static PGresult *step(struct store *s, enum statement n, const struct param *params, int count,
+                      struct fault *fault)
+{
+    const char *values[PARAMS_MAX], *what = n == PUT || n == TAKE ? "write" : "read";
+    int lengths[PARAMS_MAX], formats[PARAMS_MAX];
+    char name[8];
+    PGresult *r = NULL;
+
+    if (s->db == NULL) {
+        fault_set(fault, "store: %s: the connection is lost", what);
+        return NULL;
+    }
+    for (int i = 0; i < count; i++) {
+        values[i] = params[i].data;
+        lengths[i] = (int)params[i].len;
+        formats[i] = params[i].binary;
+    }
+    snprintf(name, sizeof name, "s%d", (int)n);
+    if (PQsendQueryPrepared(s->db, name, count, values, lengths, formats, 1) == 1)
+        r = answer(s, what, fault);
+    else
+        failed(s, what, NULL, fault);
+    return check(s, r, what, fault) ? r : NULL;
+}
+
+static uint64_t affected(PGresult *r)
+{
+    return strtoull(PQcmdTuples(r), NULL, 10);
+}
+
+static uint64_t number_of(const PGresult *r, int column)
+{
+    char text[24] = "";
+
+    if (PQntuples(r) == 1 && PQgetlength(r, 0, column) < (int)sizeof text)
+        memcpy(text, PQgetvalue(r, 0, column), (size_t)PQgetlength(r, 0, column));
+    return strtoull(text, NULL, 10);
+}
+
+/* ---- the connection ---- */
+
+/* A row's value into `found`. False: it does not fit. */
+static bool value_copy(const PGresult *r, uint8_t *found, size_t *len, struct fault *fault)
+{
+    *len = (size_t)PQgetlength(r, 0, 0);
+    if (*len > STORE_SEALED_MAX) {
+        *len = 0;
+        fault_set(fault, "store: a value has an impossible size");
+        return false;
+    }
+    memcpy(found, PQgetvalue(r, 0, 0), *len);
+    return true;
+}
+
+static bool count_rows(struct store *s, struct fault *fault)
+{
+    PGresult *r = query(s,
+                        "SELECT (SELECT count(*) FROM skipd_key)::text,"
+                        " (SELECT count(*) FROM skipd_value)::text",
+                        "count", fault);
+
+    if (r == NULL)
+        return false;
+    s->rows = number_of(r, 0);
+    s->waiting = number_of(r, 1);
+    s->counted_at = clock_ms();
+    PQclear(r);
+    return true;
+}
+
+/* What the database must be like to keep a promise; with the settings of the session. */
+static bool session_ready(struct store *s, struct fault *fault)
+{
+    PGresult *r = NULL;
+    bool ok = false;
+
+    if (!run(s, SETTINGS, "settings", fault))
+        return false;
+    r = query(s, "SELECT current_setting('fsync'), pg_is_in_recovery()::text", "settings", fault);
+    if (r == NULL)
+        return false;
+    if (strcmp(PQgetvalue(r, 0, 0), "on") != 0)
+        fault_set(fault, "store: the database runs with fsync off: a delivered key could come back");
+    else if (strcmp(PQgetvalue(r, 0, 1), "false") != 0)
+        fault_set(fault, "store: this database is a standby");
+    else
+        ok = true;
+    PQclear(r);
+    return ok;
+}
+
+static bool statements_prepare(struct store *s, struct fault *fault)
+{
+    PGresult *r = NULL;
+    char name[8];
+
+    for (int n = 0; n < STATEMENTS; n++) {
+        snprintf(name, sizeof name, "s%d", n);
+        if (PQsendPrepare(s->db, name, STATEMENT_TEXT[n], 0, NULL) != 1) {
+            failed(s, "prepare", NULL, fault);
+            return false;
+        }
+        r = answer(s, "prepare", fault);
+        if (!check(s, r, "prepare", fault))
+            return false;
+        PQclear(r);
+    }
+    return true;
+}
+
+/* Makes the tables where there are none; several processes may start at once. */
+static bool schema_ready(struct store *s, struct fault *fault)
+{
+    PGresult *r = NULL;
+    uint64_t version = 0;
+    bool there = false;
+
+    if (!run(s, "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(7236836104)", "create", fault))
+        return false;
+    r = query(s, "SELECT to_regclass('skipd_fact') IS NOT NULL", "read", fault);
+    if (r == NULL)
+        return false;
+    there = strcmp(PQgetvalue(r, 0, 0), "t") == 0;
+    PQclear(r);
+    if ((!there && !run(s, SCHEMA, "create", fault)) || !run(s, "COMMIT", "create", fault))
+        return false;
+    r = query(s, "SELECT get_byte(value, 0)::text FROM skipd_fact WHERE name = 'version'", "read", fault);
+    if (r == NULL)
+        return false;
+    version = number_of(r, 0);
+    PQclear(r);
+    if (version != 1)
+        fault_set(fault, "store: version %llu is not one of this skipd", (unsigned long long)version);
+    return version == 1;
+}
+
+static void quiet(void *context, const PGresult *r)
+{
+    (void)context;
+    (void)r;
+}
+
+/* What the operator's words leave open: nobody is trusted without a certificate, nothing waits for long. */
+static bool connect_once(struct store *s, struct fault *fault)
+{
+    static const char *const NAMES[] = {"sslmode",         "gssencmode",
+                                        "connect_timeout", "tcp_user_timeout",
+                                        "keepalives_idle", "fallback_application_name",
+                                        "dbname",          NULL};
+    const char *const values[] = {"verify-full", "disable", "2", "5000", "5", "skipd", s->conninfo, NULL};
+
+    s->db = PQconnectdbParams(NAMES, values, 1);
+    if (s->db == NULL) {
+        fault_set(fault, "store: no memory");
+        return false;
+    }
+    PQsetNoticeReceiver(s->db, quiet, NULL);
+    if (PQstatus(s->db) != CONNECTION_OK) {
+        failed(s, "connect", NULL, fault);
+        return false;
+    }
+    if (PQsetnonblocking(s->db, 1) != 0 || !session_ready(s, fault) || !schema_ready(s, fault) ||
+        !statements_prepare(s, fault)) {
+        return false;
+    }
+    return true;
+}
+
+static bool connection_ready(struct store *s, struct fault *fault)
+{
+    bool again = s->why.text[0] != '\0';
+
+    if (s->db != NULL)
+        return true;
+    if (again && clock_ms() < s->retry_at) {
+        *fault = s->why;
+        return false;
+    }
+    if (!connect_once(s, fault)) {
+        drop(s);
+        s->why = *fault;
+        s->retry_ms = again && s->retry_ms * 2 < RETRY_MAX_MS ? s->retry_ms * 2
+                      : again                                 ? RETRY_MAX_MS
+                                                              : RETRY_MIN_MS;
+        s->retry_at = clock_ms() + s->retry_ms;
+        return false;
+    }
+    if (again)
+        log_write(LOG_LEVEL_NOTICE, "store: the database can be reached again");
+    s->why.text[0] = '\0';
+    return true;
+}
+
+/* ---- transactions ---- */
+
+static bool restore_value(struct store *s, const struct taken *t, uint64_t *count, struct fault *fault)
+{
+    const struct param params[] = {
+        {t->id, t->id_len, true}, {t->sealed, t->sealed_len, true}, {s->mark, sizeof s->mark, true}};
+    PGresult *r = step(s, RESTORE, params, 3, fault);
+
+    if (r == NULL)
+        return false;
+    *count += affected(r);
+    PQclear(r);
+    return true;
+}
+
+/* Makes true that the transaction whose COMMIT was not answered has not happened. If the database is still at
+ * it, LOCK waits for its end. */
+static bool commit_undo(struct store *s, struct fault *fault)
+{
+    uint64_t count = 0;
+
+    if (!run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault))
+        return false;
+    for (size_t i = 0; i < s->n_taken; i++) {
+        const struct param id = {s->taken[i].id, s->taken[i].id_len, true};
+        PGresult *r = step(s, LOCK, &id, 1, fault);
+
+        PQclear(r);
+        if (r == NULL || !restore_value(s, &s->taken[i], &count, fault))
+            return false;
+    }
+    if (!run(s, "COMMIT", "commit", fault) || !count_rows(s, fault))
+        return false;
+    log_write(LOG_LEVEL_NOTICE, "store: a commit was not answered: %llu of its %zu keys were put back",
+              (unsigned long long)count, s->n_taken);
+    s->committing = false;
+    s->n_taken = 0;
+    return true;
+}
+
+static void postgresql_rollback(struct store *s)
+{
+    struct fault ignored = {0};
+
+    if (s->db != NULL && PQtransactionStatus(s->db) != PQTRANS_IDLE &&
+        !run(s, "ROLLBACK", "rollback", &ignored))
+        drop(s);
+    s->rows = s->rows_before;
+    s->waiting = s->waiting_before;
+}
+
+static bool postgresql_begin(struct store *s, struct fault *fault)
+{
+    /* A connection that broke while nothing was to be done shows it now; nothing is lost by another one. */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!connection_ready(s, fault))
+            break;
+        if ((!s->committing || commit_undo(s, fault)) &&
+            run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault)) {
+            s->rows_before = s->rows;
+            s->waiting_before = s->waiting;
+            s->n_taken = 0;
+            return true;
+        }
+        drop(s);
+    }
+    s->rows_before = s->rows;
+    s->waiting_before = s->waiting;
+    return false;
+}
+
+static bool postgresql_commit(struct store *s, struct fault *fault)
+{
+    PGresult *r = NULL;
+    bool ok = false;
+
+    s->committing = s->db != NULL;
+    r = query(s, "COMMIT", "commit", fault);
+    if (r != NULL) {
+        /* of a transaction that has failed, COMMIT says ROLLBACK */
+        ok = strcmp(PQcmdStatus(r), "COMMIT") == 0;
+        if (!ok)
+            fault_set(fault, "store: commit: the database has rolled back");
+        PQclear(r);
+    }
+    if (s->db != NULL) /* it has answered, whatever */
+        s->committing = false;
+    if (ok)
+        s->n_taken = 0;
+    return ok;
+}
+
+/* ---- keys ---- */
+
+/* The four parameters that most statements begin with. */
+static void row_params(const struct store_row *row, struct param params[static 3])
+{
+    params[0] = (struct param){row->id, row->id_len, true};
+    params[1] = text_param(row->initiator);
+    params[2] = text_param(row->responder);
+}
+
+/* What is there under row's ID, for its two systems? STORE_EXISTS (its value then is in row->found),
+ * STORE_DELIVERED, STORE_NOT_FOUND or STORE_FAILED. */
+static enum store_result look(struct store *s, struct store_row *row, struct fault *fault)
+{
+    enum store_result result = STORE_NOT_FOUND;
+    struct param params[3];
+    PGresult *r = NULL;
+
+    row_params(row, params);
+    r = step(s, LOOK, params, 3, fault);
+    if (r == NULL)
+        return STORE_FAILED;
+    if (PQntuples(r) == 1 && PQgetisnull(r, 0, 0))
+        result = STORE_DELIVERED;
+    else if (PQntuples(r) == 1)
+        result = value_copy(r, row->found, &row->found_len, fault) ? STORE_EXISTS : STORE_FAILED;
+    PQclear(r);
+    return result;
+}
+
+static enum store_result postgresql_put(struct store *s, struct store_row *row, struct fault *fault)
+{
+    enum store_result result = STORE_OK;
+    struct param params[5];
+    PGresult *r = NULL;
+    bool stored = false;
+    char ttl[24];
+
+    row->found_len = 0;
+    if (s->rows >= s->limit) {
+        result = look(s, row, fault);
+        return result == STORE_NOT_FOUND ? STORE_FULL : result;
+    }
+    row_params(row, params);
+    snprintf(ttl, sizeof ttl, "%llu", (unsigned long long)row->ttl_ms);
+    params[3] = text_param(ttl);
+    params[4] = (struct param){row->sealed, row->sealed_len, true};
+    r = step(s, PUT, params, 5, fault);
+    if (r == NULL)
+        return STORE_FAILED;
+    stored = affected(r) == 1;
+    PQclear(r);
+    if (stored) {
+        s->rows++;
+        s->waiting++;
+        return STORE_OK;
+    }
+    result = look(s, row, fault);
+    /* of other systems, or expired: a key ID means one key, and is never overwritten */
+    return result == STORE_NOT_FOUND ? STORE_EXISTS : result;
+}
+
+/* Remembers what was taken, until the commit. */
+static bool taken_note(struct store *s, const struct store_row *row)
+{
+    struct taken *t = NULL;
+
+    if (s->n_taken == s->room) {
+        t = reallocarray(s->taken, s->room + 64, sizeof *t);
+        if (t == NULL)
+            return false;
+        s->taken = t;
+        s->room += 64;
+    }
+    t = &s->taken[s->n_taken++];
+    memcpy(t->id, row->id, row->id_len);
+    t->id_len = row->id_len;
+    memcpy(t->sealed, row->found, row->found_len);
+    t->sealed_len = row->found_len;
+    return true;
+}
+
+static enum store_result postgresql_take(struct store *s, struct store_row *row, struct fault *fault)
+{
+    enum store_result result = STORE_FAILED;
+    struct param params[4];
+    PGresult *r = NULL;
+
+    row->found_len = 0;
+    row_params(row, params);
+    params[3] = (struct param){s->mark, sizeof s->mark, true};
+    r = step(s, TAKE, params, 4, fault);
+    if (r == NULL)
+        return STORE_FAILED;
+    if (PQntuples(r) == 0) {
+        result = look(s, row, fault);
+        row->found_len = 0;
+        if (result == STORE_EXISTS) { /* it was put, or put back, between the two statements */
+            fault_set(fault, "store: a key came while it was asked for");
+            result = STORE_FAILED;
+        }
+    } else if (value_copy(r, row->found, &row->found_len, fault)) {
+        if (taken_note(s, row)) {
+            result = STORE_OK;
+            s->waiting -= s->waiting > 0;
+        } else {
+            fault_set(fault, "store: no memory");
+        }
+    }
+    PQclear(r);
+    return result;
+}
+
+static enum store_result postgresql_restore(struct store *s, const struct store_row *row, struct fault *fault)
+{
+    struct taken t = {.id_len = row->id_len, .sealed_len = row->sealed_len};
+    uint64_t count = 0;
+
+    memcpy(t.id, row->id, row->id_len);
+    memcpy(t.sealed, row->sealed, row->sealed_len);
+    if (!restore_value(s, &t, &count, fault))
+        return STORE_FAILED;
+    s->waiting += count;
+    return count > 0 ? STORE_OK : STORE_NOT_FOUND;
+}
+
+/* The database's clock decides when keys expire: a step of it is worth a line. */
+static void clock_watch(struct store *s, int64_t database_ms)
+{
+    int64_t lead = database_ms - store_clock_now().boot_ms, step_ms = lead - s->clock_lead;
+
+    if (s->clock_lead != 0 && (step_ms > CLOCK_STEP_MS || step_ms < -CLOCK_STEP_MS))
+        log_write(LOG_LEVEL_WARNING,
+                  "store: the database's clock was set by %+lld s: keys expire so much %s", //
+                  (long long)step_ms / 1000, step_ms > 0 ? "earlier" : "later");
+    s->clock_lead = lead;
+}
+
+static enum store_result postgresql_expire(struct store *s, bool *more, struct fault *fault)
+{
+    char most[24];
+    struct param param;
+    PGresult *r = NULL;
+    uint64_t keys = 0, values = 0;
+
+    snprintf(most, sizeof most, "%d", EXPIRE_AT_ONCE);
+    param = text_param(most);
+    r = step(s, EXPIRE, &param, 1, fault);
+    if (r == NULL)
+        return STORE_FAILED;
+    keys = number_of(r, 0);
+    values = number_of(r, 1);
+    clock_watch(s, (int64_t)number_of(r, 2));
+    PQclear(r);
+    s->rows -= keys < s->rows ? keys : s->rows;
+    s->waiting -= values < s->waiting ? values : s->waiting;
+    *more = keys == EXPIRE_AT_ONCE;
+    if (clock_ms() - s->counted_at > COUNT_EVERY_MS && !count_rows(s, fault))
+        return STORE_FAILED;
+    return STORE_OK;
+}
+
+static uint64_t postgresql_waiting(const struct store *s)
+{
+    return s->waiting;
+}
+
+/* ---- facts ---- */
+
+static enum store_result fact_read(struct store *s, const char *name, uint8_t *out, size_t len,
+                                   struct fault *fault)
+{
+    const struct param param = text_param(name);
+    enum store_result result = STORE_NOT_FOUND;
+    PGresult *r = step(s, FACT_READ, &param, 1, fault);
+
+    if (r == NULL)
+        return STORE_FAILED;
+    if (PQntuples(r) == 1 && (size_t)PQgetlength(r, 0, 0) == len) {
+        memcpy(out, PQgetvalue(r, 0, 0), len);
+        result = STORE_OK;
+    } else if (PQntuples(r) == 1) {
+        fault_set(fault, "store: fact '%s' has another size than expected", name);
+        result = STORE_FAILED;
+    }
+    PQclear(r);
+    return result;
+}
+
+static enum store_result fact_write(struct store *s, const char *name, struct span value, struct fault *fault)
+{
+    const struct param params[] = {text_param(name), {value.data, value.len, true}};
+    PGresult *r = step(s, FACT_WRITE, params, 2, fault);
+
+    PQclear(r);
+    return r != NULL ? STORE_OK : STORE_FAILED;
+}
+
+/* ---- opening ---- */
+
+static bool is_local(const char *host)
+{
+    return host[0] == '/' || host[0] == '@' || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+/* Is each host of the list one of this machine? */
+static bool all_local(const char *hosts)
+{
+    char host[300];
+
+    for (const char *p = hosts; *p != '\0';) {
+        size_t n = strcspn(p, ",");
+
+        snprintf(host, sizeof host, "%.*s", (int)n, p);
+        if (n > 0 && !is_local(host))
+            return false;
+        p += n + (p[n] == ',');
+    }
+    return true;
+}
+
+/* libpq's own message may quote a piece of a password: it is not told. */
+static bool postgresql_check(const char *where, struct fault *fault)
+{
+    PQconninfoOption *options = PQconninfoParse(where, NULL);
+    bool local = true, weak = false;
+
+    if (options == NULL) {
+        fault_set(fault, "this is no connection string of libpq (keyword=value ..., or postgresql://...)");
+        return false;
+    }
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
+        if (o->val == NULL)
+            continue;
+        if (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0)
+            local = local && all_local(o->val);
+        else if (strcmp(o->keyword, "sslmode") == 0)
+            weak = strcmp(o->val, "verify-full") != 0;
+    }
+    PQconninfoFree(options);
+    if (weak && !local)
+        fault_set(fault, "a database on another machine is reached with sslmode=verify-full only");
+    return local || !weak;
+}
+
+static void postgresql_close(struct store *s)
+{
+    if (s == NULL)
+        return;
+    if (s->committing && s->n_taken > 0)
+        log_write(LOG_LEVEL_WARNING, "store: a commit was not answered: %zu keys may be lost", s->n_taken);
+    drop(s);
+    free(s->taken);
+    free(s->conninfo);
+    free(s);
+}
+
+static struct store *postgresql_open(const char *where, uint64_t limit, struct fault *fault)
+{
+    struct store *s = calloc(1, sizeof *s);
+
+    if (s == NULL || (s->conninfo = strdup(where)) == NULL || !crypto_random(s->mark, sizeof s->mark)) {
+        fault_set(fault, "no memory for the store, or no randomness");
+        goto bad;
+    }
+    s->limit = limit;
+    if (!postgresql_check(where, fault) || !connection_ready(s, fault) || !count_rows(s, fault))
+        goto bad;
+    return s;
+bad:
+    postgresql_close(s);
+    fault_prefix(fault, "postgresql");
+    return NULL;
+}
+
+const struct store_kind store_postgresql = {
+    .name = "postgresql",
+    .check = postgresql_check,
+    .open = postgresql_open,
+    .close = postgresql_close,
+    .fact_read = fact_read,
+    .fact_write = fact_write,
+    .begin = postgresql_begin,
+    .commit = postgresql_commit,
+    .rollback = postgresql_rollback,
+    .put = postgresql_put,
+    .take = postgresql_take,
+    .restore = postgresql_restore,
+    .expire = postgresql_expire,
+    .waiting = postgresql_waiting,
+};
