@@ -25,6 +25,8 @@ FILES = {
     'strongswan-plugin-ppk': ['usr/lib/ipsec/plugins/libstrongswan-ppk.so', 'etc/strongswan.d/charon/ppk.conf',
                               'usr/share/man/man5/strongswan-ppk.5'] if PLUGIN else [],
 }
+for name, files in FILES.items():
+    files += [f'usr/share/doc/{name}/{file}' for file in ('copyright', 'changelog.Debian.gz') if files]
 
 
 class Layout(unittest.TestCase):
