@@ -15,34 +15,18 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "skipd/pg_session.h"
 #include "skipd/store_clock.h"
 
-#include <errno.h>
-#include <libpq-fe.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* No statement takes longer: the database ends it, and if it does not, we leave. */
-#define STATEMENT_MS "2000"
-#define ANSWER_MS    3000
-/* After a connection that could not be made, nothing is tried for this long; doubles. */
-#define RETRY_MIN_MS 50
-#define RETRY_MAX_MS 1000
 /* Expired rows deleted at once; how often rows are counted, since others add and delete, too. */
 #define EXPIRE_AT_ONCE 1000
 #define COUNT_EVERY_MS 5000
 /* By how much the database's clock may differ from ours, over the time between two looks at it. */
 #define CLOCK_STEP_MS 2000
-#define PARAMS_MAX    6
-
-static const char SETTINGS[] =
-    "SET statement_timeout = " STATEMENT_MS "; SET lock_timeout = " STATEMENT_MS ";"
-    "SET idle_in_transaction_session_timeout = 10000; SET client_min_messages = warning;"
-    /* never weaker than a local disk; what is stronger (remote_apply) stays */
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 static const char SCHEMA[] =
     "CREATE TABLE skipd_fact (name text PRIMARY KEY, value bytea NOT NULL);"
@@ -92,11 +76,7 @@ struct taken {
 };
 
 struct store {
-    char *conninfo;
-    PGconn *db; /* or NULL */
-    struct fault why;
-    uint64_t retry_at;
-    uint32_t retry_ms;
+    struct pg_session session;
     uint8_t mark[16]; /* of this process */
     uint64_t limit, rows, waiting;
     uint64_t rows_before, waiting_before; /* at begin, for a rollback */
@@ -106,171 +86,6 @@ struct store {
     struct taken *taken;
     size_t n_taken, room;
 };
-
-struct param {
-    const void *data;
-    size_t len;
-    bool binary;
-};
-
-static struct param text_param(const char *text)
-{
-    return (struct param){text, strlen(text), false};
-}
-
-/* ---- statements ---- */
-
-static void drop(struct store *s)
-{
-    PQfinish(s->db);
-    s->db = NULL;
-}
-
-/* "store: what: the database's reason" */
-static void failed(struct store *s, const char *what, const PGresult *r, struct fault *fault)
-{
-    const char *reason = r != NULL ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    char line[300];
-
-    if (reason == NULL || reason[0] == '\0')
-        reason = PQerrorMessage(s->db);
-    snprintf(line, sizeof line, "%.*s", (int)strcspn(reason, "\n"), reason);
-    fault_set(fault, "store: %s: %s", what, line[0] != '\0' ? line : "the connection is lost");
-}
-
-/* Waits until the socket is readable (or writable, if `out`). False: not within the time. */
-static bool wait_ready(PGconn *db, bool out, uint64_t deadline)
-{
-    struct pollfd p = {.fd = PQsocket(db), .events = out ? POLLIN | POLLOUT : POLLIN};
-    int n = 0;
-
-    do
-        n = poll(&p, 1, (int)clock_left_ms(deadline));
-    while (n < 0 && errno == EINTR);
-    return n > 0;
-}
-
-/* The last result of what has been sent. NULL, and no connection any more, if none came in time. */
-static PGresult *answer(struct store *s, const char *what, struct fault *fault)
-{
-    uint64_t deadline = clock_ms() + ANSWER_MS;
-    PGresult *last = NULL, *r = NULL;
-    int unsent = 0;
-
-    while ((unsent = PQflush(s->db)) == 1)
-        if (!wait_ready(s->db, true, deadline) || PQconsumeInput(s->db) != 1)
-            goto lost;
-    if (unsent < 0)
-        goto lost;
-    for (;;) {
-        while (PQisBusy(s->db)) {
-            if (!wait_ready(s->db, false, deadline)) {
-                fault_set(fault, "store: %s: the database does not answer", what);
-                PQclear(last);
-                drop(s);
-                return NULL;
-            }
-            if (PQconsumeInput(s->db) != 1)
-                goto lost;
-        }
-        r = PQgetResult(s->db);
-        if (r == NULL)
-            break;
-        if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
-            PQclear(r); /* the first failure tells most */
-            continue;
-        }
-        PQclear(last);
-        last = r;
-    }
-    if (PQstatus(s->db) != CONNECTION_BAD)
-        return last;
-lost:
-    failed(s, what, last, fault);
-    PQclear(last);
-    drop(s);
-    return NULL;
-}
-
-/* Is it what was expected? Else clears it. */
-static bool check(struct store *s, PGresult *r, const char *what, struct fault *fault)
-{
-    ExecStatusType status = r != NULL ? PQresultStatus(r) : PGRES_FATAL_ERROR;
-
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-        return true;
-    if (r != NULL) { /* else the reason has been told */
-        failed(s, what, r, fault);
-        PQclear(r);
-    }
-    return false;
-}
-
-/* Runs text of one or more statements. The caller's to PQclear(); NULL: with the reason. */
-static PGresult *query(struct store *s, const char *sql, const char *what, struct fault *fault)
-{
-    PGresult *r = NULL;
-
-    if (s->db == NULL) {
-        fault_set(fault, "store: %s: the connection is lost", what);
-        return NULL;
-    }
-    if (PQsendQuery(s->db, sql) == 1)
-        r = answer(s, what, fault);
-    else
-        failed(s, what, NULL, fault);
-    return check(s, r, what, fault) ? r : NULL;
-}
-
-static bool run(struct store *s, const char *sql, const char *what, struct fault *fault)
-{
-    PGresult *r = query(s, sql, what, fault);
-
-    PQclear(r);
-    return r != NULL;
-}
-
-/* Runs a prepared statement; results are binary. The caller's to PQclear(); NULL: with the reason. */
-static PGresult *step(struct store *s, enum statement n, const struct param *params, int count,
-                      struct fault *fault)
-{
-    const char *values[PARAMS_MAX], *what = n == PUT || n == TAKE ? "write" : "read";
-    int lengths[PARAMS_MAX], formats[PARAMS_MAX];
-    char name[8];
-    PGresult *r = NULL;
-
-    if (s->db == NULL) {
-        fault_set(fault, "store: %s: the connection is lost", what);
-        return NULL;
-    }
-    for (int i = 0; i < count; i++) {
-        values[i] = params[i].data;
-        lengths[i] = (int)params[i].len;
-        formats[i] = params[i].binary;
-    }
-    snprintf(name, sizeof name, "s%d", (int)n);
-    if (PQsendQueryPrepared(s->db, name, count, values, lengths, formats, 1) == 1)
-        r = answer(s, what, fault);
-    else
-        failed(s, what, NULL, fault);
-    return check(s, r, what, fault) ? r : NULL;
-}
-
-static uint64_t affected(PGresult *r)
-{
-    return strtoull(PQcmdTuples(r), NULL, 10);
-}
-
-static uint64_t number_of(const PGresult *r, int column)
-{
-    char text[24] = "";
-
-    if (PQntuples(r) == 1 && PQgetlength(r, 0, column) < (int)sizeof text)
-        memcpy(text, PQgetvalue(r, 0, column), (size_t)PQgetlength(r, 0, column));
-    return strtoull(text, NULL, 10);
-}
-
-/* ---- the connection ---- */
 
 /* A row's value into `found`. False: it does not fit. */
 static bool value_copy(const PGresult *r, uint8_t *found, size_t *len, struct fault *fault)
@@ -287,140 +102,17 @@ static bool value_copy(const PGresult *r, uint8_t *found, size_t *len, struct fa
 
 static bool count_rows(struct store *s, struct fault *fault)
 {
-    PGresult *r = query(s,
-                        "SELECT (SELECT count(*) FROM skipd_key)::text,"
-                        " (SELECT count(*) FROM skipd_value)::text",
-                        "count", fault);
+    PGresult *r = pg_query(&s->session,
+                           "SELECT (SELECT count(*) FROM skipd_key)::text,"
+                           " (SELECT count(*) FROM skipd_value)::text",
+                           "count", fault);
 
     if (r == NULL)
         return false;
-    s->rows = number_of(r, 0);
-    s->waiting = number_of(r, 1);
+    s->rows = pg_number(r, 0);
+    s->waiting = pg_number(r, 1);
     s->counted_at = clock_ms();
     PQclear(r);
-    return true;
-}
-
-/* What the database must be like to keep a promise; with the settings of the session. */
-static bool session_ready(struct store *s, struct fault *fault)
-{
-    PGresult *r = NULL;
-    bool ok = false;
-
-    if (!run(s, SETTINGS, "settings", fault))
-        return false;
-    r = query(s, "SELECT current_setting('fsync'), pg_is_in_recovery()::text", "settings", fault);
-    if (r == NULL)
-        return false;
-    if (strcmp(PQgetvalue(r, 0, 0), "on") != 0)
-        fault_set(fault, "store: the database runs with fsync off: a delivered key could come back");
-    else if (strcmp(PQgetvalue(r, 0, 1), "false") != 0)
-        fault_set(fault, "store: this database is a standby");
-    else
-        ok = true;
-    PQclear(r);
-    return ok;
-}
-
-static bool statements_prepare(struct store *s, struct fault *fault)
-{
-    PGresult *r = NULL;
-    char name[8];
-
-    for (int n = 0; n < STATEMENTS; n++) {
-        snprintf(name, sizeof name, "s%d", n);
-        if (PQsendPrepare(s->db, name, STATEMENT_TEXT[n], 0, NULL) != 1) {
-            failed(s, "prepare", NULL, fault);
-            return false;
-        }
-        r = answer(s, "prepare", fault);
-        if (!check(s, r, "prepare", fault))
-            return false;
-        PQclear(r);
-    }
-    return true;
-}
-
-/* Makes the tables where there are none; several processes may start at once. */
-static bool schema_ready(struct store *s, struct fault *fault)
-{
-    PGresult *r = NULL;
-    uint64_t version = 0;
-    bool there = false;
-
-    if (!run(s, "BEGIN READ WRITE; SELECT pg_advisory_xact_lock(7236836104)", "create", fault))
-        return false;
-    r = query(s, "SELECT to_regclass('skipd_fact') IS NOT NULL", "read", fault);
-    if (r == NULL)
-        return false;
-    there = strcmp(PQgetvalue(r, 0, 0), "t") == 0;
-    PQclear(r);
-    if ((!there && !run(s, SCHEMA, "create", fault)) || !run(s, "COMMIT", "create", fault))
-        return false;
-    r = query(s, "SELECT get_byte(value, 0)::text FROM skipd_fact WHERE name = 'version'", "read", fault);
-    if (r == NULL)
-        return false;
-    version = number_of(r, 0);
-    PQclear(r);
-    if (version != 1)
-        fault_set(fault, "store: version %llu is not one of this skipd", (unsigned long long)version);
-    return version == 1;
-}
-
-static void quiet(void *context, const PGresult *r)
-{
-    (void)context;
-    (void)r;
-}
-
-/* What the operator's words leave open: nobody is trusted without a certificate, nothing waits for long. */
-static bool connect_once(struct store *s, struct fault *fault)
-{
-    static const char *const NAMES[] = {"sslmode",         "gssencmode",
-                                        "connect_timeout", "tcp_user_timeout",
-                                        "keepalives_idle", "fallback_application_name",
-                                        "dbname",          NULL};
-    const char *const values[] = {"verify-full", "disable", "2", "5000", "5", "skipd", s->conninfo, NULL};
-
-    s->db = PQconnectdbParams(NAMES, values, 1);
-    if (s->db == NULL) {
-        fault_set(fault, "store: no memory");
-        return false;
-    }
-    PQsetNoticeReceiver(s->db, quiet, NULL);
-    if (PQstatus(s->db) != CONNECTION_OK) {
-        failed(s, "connect", NULL, fault);
-        return false;
-    }
-    if (PQsetnonblocking(s->db, 1) != 0 || !session_ready(s, fault) || !schema_ready(s, fault) ||
-        !statements_prepare(s, fault)) {
-        return false;
-    }
-    return true;
-}
-
-static bool connection_ready(struct store *s, struct fault *fault)
-{
-    bool again = s->why.text[0] != '\0';
-
-    if (s->db != NULL)
-        return true;
-    if (again && clock_ms() < s->retry_at) {
-        *fault = s->why;
-        return false;
-    }
-    if (!connect_once(s, fault)) {
-        drop(s);
-        s->why = *fault;
-        s->retry_ms = again && s->retry_ms * 2 < RETRY_MAX_MS ? s->retry_ms * 2
-                      : again                                 ? RETRY_MAX_MS
-                                                              : RETRY_MIN_MS;
-        s->retry_at = clock_ms() + s->retry_ms;
-        return false;
-    }
-    if (again)
-        log_write(LOG_LEVEL_NOTICE, "store: the database can be reached again");
-    s->why.text[0] = '\0';
     return true;
 }
 
@@ -428,13 +120,13 @@ static bool connection_ready(struct store *s, struct fault *fault)
 
 static bool restore_value(struct store *s, const struct taken *t, uint64_t *count, struct fault *fault)
 {
-    const struct param params[] = {
+    const struct pg_param params[] = {
         {t->id, t->id_len, true}, {t->sealed, t->sealed_len, true}, {s->mark, sizeof s->mark, true}};
-    PGresult *r = step(s, RESTORE, params, 3, fault);
+    PGresult *r = pg_step(&s->session, RESTORE, params, 3, fault);
 
     if (r == NULL)
         return false;
-    *count += affected(r);
+    *count += pg_affected(r);
     PQclear(r);
     return true;
 }
@@ -445,17 +137,17 @@ static bool commit_undo(struct store *s, struct fault *fault)
 {
     uint64_t count = 0;
 
-    if (!run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault))
+    if (!pg_run(&s->session, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault))
         return false;
     for (size_t i = 0; i < s->n_taken; i++) {
-        const struct param id = {s->taken[i].id, s->taken[i].id_len, true};
-        PGresult *r = step(s, LOCK, &id, 1, fault);
+        const struct pg_param id = {s->taken[i].id, s->taken[i].id_len, true};
+        PGresult *r = pg_step(&s->session, LOCK, &id, 1, fault);
 
         PQclear(r);
         if (r == NULL || !restore_value(s, &s->taken[i], &count, fault))
             return false;
     }
-    if (!run(s, "COMMIT", "commit", fault) || !count_rows(s, fault))
+    if (!pg_run(&s->session, "COMMIT", "commit", fault) || !count_rows(s, fault))
         return false;
     log_write(LOG_LEVEL_NOTICE, "store: a commit was not answered: %llu of its %zu keys were put back",
               (unsigned long long)count, s->n_taken);
@@ -468,9 +160,9 @@ static void postgresql_rollback(struct store *s)
 {
     struct fault ignored = {0};
 
-    if (s->db != NULL && PQtransactionStatus(s->db) != PQTRANS_IDLE &&
-        !run(s, "ROLLBACK", "rollback", &ignored))
-        drop(s);
+    if (s->session.db != NULL && PQtransactionStatus(s->session.db) != PQTRANS_IDLE &&
+        !pg_run(&s->session, "ROLLBACK", "rollback", &ignored))
+        pg_drop(&s->session);
     s->rows = s->rows_before;
     s->waiting = s->waiting_before;
 }
@@ -479,16 +171,16 @@ static bool postgresql_begin(struct store *s, struct fault *fault)
 {
     /* A connection that broke while nothing was to be done shows it now; nothing is lost by another one. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        if (!connection_ready(s, fault))
+        if (!pg_ready(&s->session, fault))
             break;
         if ((!s->committing || commit_undo(s, fault)) &&
-            run(s, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault)) {
+            pg_run(&s->session, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "begin", fault)) {
             s->rows_before = s->rows;
             s->waiting_before = s->waiting;
             s->n_taken = 0;
             return true;
         }
-        drop(s);
+        pg_drop(&s->session);
     }
     s->rows_before = s->rows;
     s->waiting_before = s->waiting;
@@ -500,8 +192,8 @@ static bool postgresql_commit(struct store *s, struct fault *fault)
     PGresult *r = NULL;
     bool ok = false;
 
-    s->committing = s->db != NULL;
-    r = query(s, "COMMIT", "commit", fault);
+    s->committing = s->session.db != NULL;
+    r = pg_query(&s->session, "COMMIT", "commit", fault);
     if (r != NULL) {
         /* of a transaction that has failed, COMMIT says ROLLBACK */
         ok = strcmp(PQcmdStatus(r), "COMMIT") == 0;
@@ -509,7 +201,7 @@ static bool postgresql_commit(struct store *s, struct fault *fault)
             fault_set(fault, "store: commit: the database has rolled back");
         PQclear(r);
     }
-    if (s->db != NULL) /* it has answered, whatever */
+    if (s->session.db != NULL) /* it has answered, whatever */
         s->committing = false;
     if (ok)
         s->n_taken = 0;
@@ -518,12 +210,17 @@ static bool postgresql_commit(struct store *s, struct fault *fault)
 
 /* ---- keys ---- */
 
-/* The four parameters that most statements begin with. */
-static void row_params(const struct store_row *row, struct param params[static 3])
+static struct pg_param pg_text(const char *text)
 {
-    params[0] = (struct param){row->id, row->id_len, true};
-    params[1] = text_param(row->initiator);
-    params[2] = text_param(row->responder);
+    return (struct pg_param){text, strlen(text), false};
+}
+
+/* The three parameters that most statements begin with. */
+static void row_params(const struct store_row *row, struct pg_param params[static 3])
+{
+    params[0] = (struct pg_param){row->id, row->id_len, true};
+    params[1] = pg_text(row->initiator);
+    params[2] = pg_text(row->responder);
 }
 
 /* What is there under row's ID, for its two systems? STORE_EXISTS (its value then is in row->found),
@@ -531,11 +228,11 @@ static void row_params(const struct store_row *row, struct param params[static 3
 static enum store_result look(struct store *s, struct store_row *row, struct fault *fault)
 {
     enum store_result result = STORE_NOT_FOUND;
-    struct param params[3];
+    struct pg_param params[3];
     PGresult *r = NULL;
 
     row_params(row, params);
-    r = step(s, LOOK, params, 3, fault);
+    r = pg_step(&s->session, LOOK, params, 3, fault);
     if (r == NULL)
         return STORE_FAILED;
     if (PQntuples(r) == 1 && PQgetisnull(r, 0, 0))
@@ -549,7 +246,7 @@ static enum store_result look(struct store *s, struct store_row *row, struct fau
 static enum store_result postgresql_put(struct store *s, struct store_row *row, struct fault *fault)
 {
     enum store_result result = STORE_OK;
-    struct param params[5];
+    struct pg_param params[5];
     PGresult *r = NULL;
     bool stored = false;
     char ttl[24];
@@ -561,12 +258,12 @@ static enum store_result postgresql_put(struct store *s, struct store_row *row, 
     }
     row_params(row, params);
     snprintf(ttl, sizeof ttl, "%llu", (unsigned long long)row->ttl_ms);
-    params[3] = text_param(ttl);
-    params[4] = (struct param){row->sealed, row->sealed_len, true};
-    r = step(s, PUT, params, 5, fault);
+    params[3] = pg_text(ttl);
+    params[4] = (struct pg_param){row->sealed, row->sealed_len, true};
+    r = pg_step(&s->session, PUT, params, 5, fault);
     if (r == NULL)
         return STORE_FAILED;
-    stored = affected(r) == 1;
+    stored = pg_affected(r) == 1;
     PQclear(r);
     if (stored) {
         s->rows++;
@@ -601,13 +298,13 @@ static bool taken_note(struct store *s, const struct store_row *row)
 static enum store_result postgresql_take(struct store *s, struct store_row *row, struct fault *fault)
 {
     enum store_result result = STORE_FAILED;
-    struct param params[4];
+    struct pg_param params[4];
     PGresult *r = NULL;
 
     row->found_len = 0;
     row_params(row, params);
-    params[3] = (struct param){s->mark, sizeof s->mark, true};
-    r = step(s, TAKE, params, 4, fault);
+    params[3] = (struct pg_param){s->mark, sizeof s->mark, true};
+    r = pg_step(&s->session, TAKE, params, 4, fault);
     if (r == NULL)
         return STORE_FAILED;
     if (PQntuples(r) == 0) {
@@ -657,18 +354,18 @@ static void clock_watch(struct store *s, int64_t database_ms)
 static enum store_result postgresql_expire(struct store *s, bool *more, struct fault *fault)
 {
     char most[24];
-    struct param param;
+    struct pg_param param;
     PGresult *r = NULL;
     uint64_t keys = 0, values = 0;
 
     snprintf(most, sizeof most, "%d", EXPIRE_AT_ONCE);
-    param = text_param(most);
-    r = step(s, EXPIRE, &param, 1, fault);
+    param = pg_text(most);
+    r = pg_step(&s->session, EXPIRE, &param, 1, fault);
     if (r == NULL)
         return STORE_FAILED;
-    keys = number_of(r, 0);
-    values = number_of(r, 1);
-    clock_watch(s, (int64_t)number_of(r, 2));
+    keys = pg_number(r, 0);
+    values = pg_number(r, 1);
+    clock_watch(s, (int64_t)pg_number(r, 2));
     PQclear(r);
     s->rows -= keys < s->rows ? keys : s->rows;
     s->waiting -= values < s->waiting ? values : s->waiting;
@@ -688,9 +385,9 @@ static uint64_t postgresql_waiting(const struct store *s)
 static enum store_result fact_read(struct store *s, const char *name, uint8_t *out, size_t len,
                                    struct fault *fault)
 {
-    const struct param param = text_param(name);
+    const struct pg_param param = pg_text(name);
     enum store_result result = STORE_NOT_FOUND;
-    PGresult *r = step(s, FACT_READ, &param, 1, fault);
+    PGresult *r = pg_step(&s->session, FACT_READ, &param, 1, fault);
 
     if (r == NULL)
         return STORE_FAILED;
@@ -707,8 +404,8 @@ static enum store_result fact_read(struct store *s, const char *name, uint8_t *o
 
 static enum store_result fact_write(struct store *s, const char *name, struct span value, struct fault *fault)
 {
-    const struct param params[] = {text_param(name), {value.data, value.len, true}};
-    PGresult *r = step(s, FACT_WRITE, params, 2, fault);
+    const struct pg_param params[] = {pg_text(name), {value.data, value.len, true}};
+    PGresult *r = pg_step(&s->session, FACT_WRITE, params, 2, fault);
 
     PQclear(r);
     return r != NULL ? STORE_OK : STORE_FAILED;
@@ -768,9 +465,9 @@ static void postgresql_close(struct store *s)
         return;
     if (s->committing && s->n_taken > 0)
         log_write(LOG_LEVEL_WARNING, "store: a commit was not answered: %zu keys may be lost", s->n_taken);
-    drop(s);
+    pg_drop(&s->session);
     free(s->taken);
-    free(s->conninfo);
+    free(s->session.conninfo);
     free(s);
 }
 
@@ -778,12 +475,16 @@ static struct store *postgresql_open(const char *where, uint64_t limit, struct f
 {
     struct store *s = calloc(1, sizeof *s);
 
-    if (s == NULL || (s->conninfo = strdup(where)) == NULL || !crypto_random(s->mark, sizeof s->mark)) {
+    if (s == NULL || (s->session.conninfo = strdup(where)) == NULL ||
+        !crypto_random(s->mark, sizeof s->mark)) {
         fault_set(fault, "no memory for the store, or no randomness");
         goto bad;
     }
+    s->session.schema = SCHEMA;
+    s->session.statements = STATEMENT_TEXT;
+    s->session.n_statements = STATEMENTS;
     s->limit = limit;
-    if (!postgresql_check(where, fault) || !connection_ready(s, fault) || !count_rows(s, fault))
+    if (!postgresql_check(where, fault) || !pg_ready(&s->session, fault) || !count_rows(s, fault))
         goto bad;
     return s;
 bad:
