@@ -237,13 +237,11 @@ void apply_sks_profile(struct config_call *call)
         return;
     p->name = word_copy(call, "NAME");
     p->line = call->line;
-    p->type = SKS_REMOTE;
+    p->type = config_get(call, "remote|etsi014")->choice == 1 ? SKS_ETSI014 : SKS_REMOTE;
     p->psk_hash = PSK_SHA384;
     p->timeout_ms = SKS_TIMEOUT_MS;
     p->key_size = SKS_KEY_SIZE;
     p->lifetime_s = SKS_LIFETIME_S;
-    if (config_get(call, "remote|etsi014")->choice == 1)
-        config_wrong(call, "type etsi014 is not supported by this version; type remote (SKIP) is");
 }
 
 static bool host_check(enum kme_kind kind, const char *host)
@@ -332,6 +330,8 @@ void apply_tls_psk(struct config_call *call)
 
     if (p == NULL)
         return;
+    if (p->type == SKS_ETSI014)
+        config_wrong(call, "sks profile \"%s\" is of type etsi014, which uses certificates, no PSK", p->name);
     if (p->certificate != NULL || p->trustpoint != NULL)
         config_wrong(call, exclusive, p->name, p->certificate != NULL ? "certificate" : "trustpoint");
     p->psk_id = word_copy(call, "ID");
@@ -394,8 +394,11 @@ void apply_entropy(struct config_call *call)
 {
     struct sks_profile *p = profile_current(call);
 
-    if (p != NULL)
-        p->entropy = true;
+    if (p == NULL)
+        return;
+    p->entropy = true;
+    if (p->type == SKS_ETSI014)
+        config_wrong(call, "sks profile \"%s\" is of type etsi014, which gives no entropy", p->name);
 }
 
 /* ---- IKEv2 profiles ---- */

@@ -42,7 +42,7 @@ enum psk_hash { PSK_SHA256, PSK_SHA384 };
 #define SKS_KEY_SIZE   256
 #define SKS_LIFETIME_S 3600
 
-/* sks profile NAME type remote */
+/* sks profile NAME type {remote|etsi014}; the latter has a certificate, no PSK, and no entropy */
 struct sks_profile {
     char *name;
     enum sks_type type;
@@ -77,7 +77,8 @@ struct peer {
     struct keyring *keyring;
     struct address_group *groups; /* may be none */
     size_t n_groups;
-    char *remote_system_id;      /* or NULL: the key source's only remote system, if it has just one */
+    char *remote_system_id;      /* or NULL: the key source's only remote system, if it has just one (never
+                                    with SKS_ETSI014) */
     struct sks_profile *dynamic; /* or NULL */
     bool dynamic_required;
     struct manual_ppk *manual; /* IDs are unique in a keyring */

@@ -48,7 +48,10 @@ static const struct config_command commands[] = {
      "The pre-shared key for authentication, of 1 to 1024 bytes.", apply_psk, print_psk},
 
     {CONFIG_IN(TOP), "sks profile <NAME:127> type {remote|etsi014}", SKS_PROFILE, 0,
-     "A key source:\n.Cm remote\nis one that speaks SKIP;\n.Cm etsi014\nis not supported by this version.",
+     "A key source:\n.Cm remote\nis one that speaks SKIP;\n.Cm etsi014\none that speaks ETSI GS QKD 014, as "
+     "QKD "
+     "devices do: it has certificates on both sides, and its peers have a\n.Cm remote-system-id ,\n"
+     "which is the other end's SAE ID.",
      apply_sks_profile, print_sks_profiles},
     {CONFIG_IN(SKS_PROFILE), "kme server {ipv4|ipv6|hostname} <HOST:253> port <N:1-65535>", 0, 0,
      "A server of the key source.\nSeveral, of at most 16, are tried in this order.", apply_kme_server,

@@ -117,7 +117,10 @@ void print_sks_profiles(struct config_printer *p, const void *object)
     const struct configuration *c = object;
 
     for (size_t i = 0; i < c->n_profiles; i++)
-        config_print(p, (const char *[]){c->profiles[i].name, "remote"}, 2, &c->profiles[i]);
+        config_print(
+            p,
+            (const char *[]){c->profiles[i].name, c->profiles[i].type == SKS_ETSI014 ? "etsi014" : "remote"},
+            2, &c->profiles[i]);
 }
 
 void print_kme_servers(struct config_printer *p, const void *object)

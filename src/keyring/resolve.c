@@ -9,6 +9,7 @@ static void reference_resolve(struct configuration *c, const struct reference *r
 {
     struct sks_profile *profile;
     struct keyring *keyring;
+    struct peer *peer;
 
     if (r->name == NULL)
         return;
@@ -16,7 +17,12 @@ static void reference_resolve(struct configuration *c, const struct reference *r
         profile = configuration_profile(c, r->name, strlen(r->name));
         if (profile == NULL)
             config_error(errors, r->line, "there is no sks profile \"%s\"", r->name);
-        c->keyrings[r->owner].peers[r->member].dynamic = profile;
+        peer = &c->keyrings[r->owner].peers[r->member];
+        peer->dynamic = profile;
+        if (profile != NULL && profile->type == SKS_ETSI014 && peer->remote_system_id == NULL)
+            config_error(errors, r->line,
+                         "peer \"%s\" needs a remote-system-id: sks profile \"%s\" is of type etsi014",
+                         peer->name, profile->name);
         return;
     }
     keyring = configuration_keyring(c, r->name, strlen(r->name));
@@ -32,6 +38,9 @@ static void profile_check(const struct sks_profile *p, struct config_errors *err
 {
     if (p->n_servers == 0)
         config_error(errors, p->line, "sks profile \"%s\" has no kme server", p->name);
+    if (p->type == SKS_ETSI014 && p->certificate == NULL && p->psk_id == NULL)
+        config_error(errors, p->line, "sks profile \"%s\" is of type etsi014, and has no tls certificate",
+                     p->name);
     if (p->hedge_ms > p->timeout_ms)
         config_error(errors, p->line, "sks profile \"%s\": hedge %u is longer than timeout %u", p->name,
                      p->hedge_ms, p->timeout_ms);

@@ -15,8 +15,17 @@ static const char *or_nothing(const char *text)
     return text != NULL ? text : "";
 }
 
-/* Appends what server `i` of the profile says of itself. False: it could not be asked. */
-static bool server_show(struct skip_profile *p, size_t i, struct text *out)
+/* Appends what an ETSI 014 status tells beyond SKIP's capabilities. */
+static void delivery_show(const struct skip_capabilities *c, struct text *out)
+{
+    text_printf(out, " key size: %u bits, of %u to %u\n keys ready: %llu of %llu\n", c->delivery.size,
+                c->delivery.size_min, c->delivery.size_max, (unsigned long long)c->delivery.stored,
+                (unsigned long long)c->delivery.room);
+}
+
+/* Appends what server `i` of the profile says of itself (to ETSI 014: as to `remote`). False: it could not be
+ * asked. */
+static bool server_show(struct skip_profile *p, size_t i, const char *remote, struct text *out)
 {
     const struct sks_profile *conf = skip_profile_conf(p);
     struct skip_capabilities *c = NULL;
@@ -24,7 +33,7 @@ static bool server_show(struct skip_profile *p, size_t i, struct text *out)
 
     text_printf(out, "sks profile %s, server %s port %u\n", conf->name, conf->servers[i].host,
                 conf->servers[i].port);
-    if (skip_capabilities_get(p, i, clock_ms() + conf->timeout_ms, &c, &fault) != SKIP_OK) {
+    if (skip_capabilities_get(p, i, remote, clock_ms() + conf->timeout_ms, &c, &fault) != SKIP_OK) {
         text_printf(out, " status: failed: %s\n", fault.text);
         return false;
     }
@@ -33,16 +42,37 @@ static bool server_show(struct skip_profile *p, size_t i, struct text *out)
                 or_nothing(c->local_system_id));
     for (char **id = c->remote_system_ids; id != NULL && *id != NULL; id++)
         text_printf(out, " remote identifier: %s\n", *id);
+    if (c->delivery.told)
+        delivery_show(c, out);
     if (conf->local_system_id != NULL && strcmp(conf->local_system_id, or_nothing(c->local_system_id)) != 0)
         text_printf(out, " note: the configured local-system-id is %s\n", conf->local_system_id);
     skip_capabilities_free(c);
     return true;
 }
 
-static bool profile_show(const struct sks_profile *conf, struct text *out)
+/* Each server; with ETSI 014, as to each peer's system, since it tells of one at a time. */
+static bool servers_show(const struct configuration *c, const struct sks_profile *conf,
+                         struct skip_profile *p, struct text *out)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < conf->n_servers; i++) {
+        if (conf->type != SKS_ETSI014) {
+            good = server_show(p, i, NULL, out) && good;
+            continue;
+        }
+        for (size_t k = 0; k < c->n_keyrings; k++)
+            for (size_t j = 0; j < c->keyrings[k].n_peers; j++)
+                if (c->keyrings[k].peers[j].dynamic == conf)
+                    good = server_show(p, i, c->keyrings[k].peers[j].remote_system_id, out) && good;
+    }
+    return good;
+}
+
+static bool profile_show(const struct configuration *c, const struct sks_profile *conf, struct text *out)
 {
     struct skip_profile *p;
-    bool good = true;
+    bool good;
 
     if (conf->psk_id != NULL && conf->psk.value == NULL) {
         say("sks profile \"%s\": its PSK is of type 6, and no master key is at hand", conf->name);
@@ -53,8 +83,7 @@ static bool profile_show(const struct sks_profile *conf, struct text *out)
         say("no memory left");
         return false;
     }
-    for (size_t i = 0; i < conf->n_servers; i++)
-        good = server_show(p, i, out) && good;
+    good = servers_show(c, conf, p, out);
     skip_profile_free(p);
     return good;
 }
@@ -73,7 +102,7 @@ int capabilities_run(const struct options *o, int argc, char **argv)
     }
     for (size_t i = 0; i < c->n_profiles; i++) {
         if (argc == 0 || strcmp(c->profiles[i].name, argv[0]) == 0)
-            good = profile_show(&c->profiles[i], &out) && good;
+            good = profile_show(c, &c->profiles[i], &out) && good;
     }
     skip_shutdown();
     configuration_free(c);

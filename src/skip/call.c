@@ -183,7 +183,7 @@ static void attempt_advance(struct course *c, size_t i)
         c->asked = true;
         break;
     case PERMISSION_ASK:
-        a->call = (struct skip_call){.request = SKIP_REQUEST_CAPABILITIES};
+        a->call = (struct skip_call){.request = SKIP_REQUEST_CAPABILITIES, .remote = c->wanted->remote};
         a->stage = STAGE_CAPABILITIES;
         a->capabilities_tried = true;
         break;
@@ -372,6 +372,20 @@ static enum skip_result course_result(const struct course *c, bool good)
     return c->verdict;
 }
 
+/* Is there such a request in what the profile's key source speaks? */
+static bool dialect_allows(const struct sks_profile *conf, const struct skip_call *wanted,
+                           struct fault *fault)
+{
+    bool entropy = wanted->request == SKIP_REQUEST_ENTROPY;
+    if (conf->type != SKS_ETSI014 || (!entropy && wanted->remote))
+        return true;
+    fault_set(fault,
+              entropy
+                  ? "ETSI 014 gives no entropy"
+                  : "remote-system-id is not configured, and ETSI 014 serves each remote system by its ID");
+    return false;
+}
+
 enum skip_result skip_call_run(struct skip_profile *p, const struct skip_call *wanted, size_t only,
                                uint64_t deadline, struct skip_answer *out, size_t *server,
                                struct fault *fault)
@@ -383,6 +397,10 @@ enum skip_result skip_call_run(struct skip_profile *p, const struct skip_call *w
     bool good = false, interrupted = false;
     memset(out, 0, sizeof *out);
     c.deadline = deadline < bound ? deadline : bound;
+    if (!dialect_allows(p->conf, wanted, &why)) {
+        result = SKIP_REFUSED;
+        goto out;
+    }
     if (p->conf->psk_id && !atomic_load_explicit(&p->conf->psk.value, memory_order_acquire)) {
         fault_set(&why, "log in first: the TLS PSK is a Type 6 secret, and the master key is not known yet");
         result = SKIP_REFUSED;

@@ -28,6 +28,7 @@ struct skip_capabilities *skip_capabilities_copy(const struct skip_capabilities 
     copy->entropy = c->entropy;
     copy->key = c->key;
     copy->server = c->server;
+    copy->delivery = c->delivery;
     copy->algorithm = strdup(c->algorithm);
     copy->local_system_id = strdup(c->local_system_id);
     copy->remote_system_ids = calloc(n + 1, sizeof copy->remote_system_ids[0]);
@@ -49,6 +50,21 @@ static void append_remotes(const struct skip_capabilities *c, struct text *out)
         text_printf(out, "%s%s", i ? ", " : "", c->remote_system_ids[i]);
 }
 
+/* ETSI 014 tells of one remote system: nothing is known of others, until they are asked for. */
+static bool delivery_allows(const struct skip_capabilities *c, const struct skip_call *call,
+                            struct fault *fault)
+{
+    bool known = call->request == SKIP_REQUEST_KEY && call->remote && c->remote_system_ids[0] &&
+                 strcmp(call->remote, c->remote_system_ids[0]) == 0;
+    bool small = known && c->delivery.size_min && call->size < c->delivery.size_min;
+    bool large = known && c->delivery.size_max && call->size > c->delivery.size_max;
+    if (!small && !large)
+        return true;
+    fault_set(fault, "a key of %u bits is asked for, and it gives those of %s %u bits", call->size,
+              small ? "at least" : "at most", small ? c->delivery.size_min : c->delivery.size_max);
+    return false;
+}
+
 bool skip_capabilities_allow(const struct skip_capabilities *c, const struct skip_call *call,
                              const char *local, struct fault *fault)
 {
@@ -66,6 +82,8 @@ bool skip_capabilities_allow(const struct skip_capabilities *c, const struct ski
                   local);
         return false;
     }
+    if (c->delivery.told)
+        return delivery_allows(c, call, fault);
     for (size_t i = 0; call->remote && c->remote_system_ids[i]; i++) {
         if (fnmatch(c->remote_system_ids[i], call->remote, 0) == 0)
             return true;

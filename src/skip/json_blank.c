@@ -24,15 +24,17 @@ static size_t string_end(const char *json, size_t len, size_t i)
     return i < len ? i : len;
 }
 
-/* Is there something in it that could be a key in hex, or most of one? */
-static bool has_long_hex(const char *s, size_t len)
+/* Is there something in it that could be a key in hex or in base64, or most of one? */
+static bool has_long_run(const char *s, size_t len)
 {
-    size_t run = 0;
-    for (size_t i = 0; i < len && run < JSON_BLANK_LONG; i++)
-        run = (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f') || (s[i] >= 'A' && s[i] <= 'F')
-                  ? run + 1
-                  : 0;
-    return run >= JSON_BLANK_LONG;
+    size_t hex = 0, base64 = 0;
+    for (size_t i = 0; i < len && hex < JSON_BLANK_LONG && base64 < JSON_BLANK_LONG64; i++) {
+        char c = s[i], lower = (char)(c | 0x20);
+        bool digit = c >= '0' && c <= '9', letter = lower >= 'a' && lower <= 'z';
+        hex = digit || (letter && lower <= 'f') ? hex + 1 : 0;
+        base64 = digit || letter || c == '+' || c == '/' || c == '\\' ? base64 + 1 : 0;
+    }
+    return hex >= JSON_BLANK_LONG || base64 >= JSON_BLANK_LONG64;
 }
 
 static bool move(struct json_blank *b, size_t at, size_t len)
@@ -76,8 +78,9 @@ enum json_blank_result json_blank_make(const char *json, size_t len, struct json
         bool is_name = after < len && json[after] == ':';
         bool key = !is_name && (name_is(json + name_at, name_len, "key") ||
                                 name_is(json + name_at, name_len, "randomStr"));
-        bool key_id = !is_name && name_is(json + name_at, name_len, "keyId");
-        if (n >= JSON_BLANK_MIN && (key || (!key_id && has_long_hex(json + at, n)))) {
+        bool key_id = !is_name && (name_is(json + name_at, name_len, "keyId") ||
+                                   name_is(json + name_at, name_len, "key_ID"));
+        if (n >= JSON_BLANK_MIN && (key || (!key_id && has_long_run(json + at, n)))) {
             if (!move(out, at, n))
                 return JSON_BLANK_MANY;
         } else {

@@ -9,11 +9,12 @@
 #include <stddef.h>
 
 /* Strings that are moved are at least this long (an ordinal's length) and values of a member "key" or
- * "randomStr"; or hold at least JSON_BLANK_LONG hex digits in a row, in whatever place but that of a "keyId".
- */
-#define JSON_BLANK_MIN   4u
-#define JSON_BLANK_LONG  24u
-#define JSON_BLANK_DEPTH 16u
+ * "randomStr"; or hold at least JSON_BLANK_LONG hex digits or JSON_BLANK_LONG64 of base64's in a row, in
+ * whatever place but that of a "keyId" or "key_ID". */
+#define JSON_BLANK_MIN    4u
+#define JSON_BLANK_LONG   24u
+#define JSON_BLANK_LONG64 40u
+#define JSON_BLANK_DEPTH  16u
 
 enum json_blank_result { JSON_BLANK_OK, JSON_BLANK_DEEP, JSON_BLANK_MANY, JSON_BLANK_NO_MEMORY };
 

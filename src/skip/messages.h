@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SKIP's messages: the path of a request, and what an answer means. A key never passes through jansson: each
- * string that could be one is blanked in the text that jansson sees, and is decoded from the body, in the
- * arena, into the arena. */
+/* The messages of SKIP and of ETSI GS QKD 014, by the profile's type: the text of a request, and what an
+ * answer means. A key never passes through jansson: each string that could be one is blanked in the text that
+ * jansson sees, and is decoded from the body, in the arena, into the arena. */
 #ifndef PPK_SKIP_MESSAGES_H
 #define PPK_SKIP_MESSAGES_H
 
 #include "skip/transport.h"
 
-/* Appends path and query of a request ("/key?remoteSystemID=Bob&size=256"). */
-void message_path(const struct skip_call *call, struct text *out);
+/* Appends path and query of a request ("/key?remoteSystemID=Bob&size=256") to `path`; and the JSON text to be
+ * sent with it to `body`, if it is a POST and not a GET. */
+void message_request(const struct sks_profile *profile, const struct skip_call *call, struct text *path,
+                     struct text *body);
 
 /* Reads the answer to `call`: HTTP status and body, which lies in memory of the arena and stays the caller's.
  * Fills `out` (all zeros before) but for `processed`. `profile` says which key sizes are acceptable where

@@ -289,10 +289,10 @@ enum skip_result skip_entropy(struct skip_profile *p, uint32_t bits, uint64_t de
     return result;
 }
 
-enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, uint64_t deadline,
-                                       struct skip_capabilities **out, struct fault *fault)
+enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, const char *remote,
+                                       uint64_t deadline, struct skip_capabilities **out, struct fault *fault)
 {
-    const struct skip_call call = {.request = SKIP_REQUEST_CAPABILITIES};
+    const struct skip_call call = {.request = SKIP_REQUEST_CAPABILITIES, .remote = remote};
     struct skip_answer answer;
     size_t server = 0;
     enum skip_result result = skip_call_run(p, &call, i, deadline, &answer, &server, fault);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The SKIP client (draft-cisco-skip): an sks profile at work. It tries the profile's servers in turn under
- * one bound of time, keeps connections, checks system IDs against the capabilities, and counts. The transport
- * (libcurl, TLS, JSON) is a shared object of its own, ppk-skip.so, loaded at the first request. */
+/* The client of key sources, which speak SKIP (draft-cisco-skip) or ETSI GS QKD 014: an sks profile at work.
+ * It tries the profile's servers in turn under one bound of time, keeps connections, checks system IDs
+ * against the capabilities, and counts. The transport (libcurl, TLS, JSON) is a shared object of its own,
+ * ppk-skip.so, loaded at the first request. */
 #ifndef PPK_SKIP_SKIP_H
 #define PPK_SKIP_SKIP_H
 
@@ -10,7 +11,8 @@
 
 enum skip_result {
     SKIP_OK,
-    SKIP_NO_SUCH_KEY, /* a key source said that it has no such key (400, 404, 410 on /key/{id}) */
+    SKIP_NO_SUCH_KEY, /* a key source said that it has no such key (400, 404, 410 on /key/{id}; ETSI 014: also
+                         409, 412) */
     SKIP_REFUSED, /* it does not serve us, or not for this remote system (401, 403, other 4xx; capabilities
                      without the ID) */
     SKIP_UNREACHABLE, /* no server gave a usable answer in time (connection, TLS, 429, 5xx, timeout, malformed
@@ -62,12 +64,19 @@ struct skip_capabilities {
     char *algorithm;
     char *local_system_id;
     char **remote_system_ids; /* POSIX globs; NULL-terminated */
-    const char *server;       /* "HOST:PORT"; valid as long as the profile */
+    struct {
+        bool told;                         /* only ETSI 014 does: then this is all about one remote system, */
+        uint32_t size, size_min, size_max; /* of its keys, in bits; 0: not told */
+        uint64_t stored, room;             /* keys that are ready, and how many could be */
+    } delivery;                            /* remote_system_ids[0], which is no glob */
+    const char *server;                    /* "HOST:PORT"; valid as long as the profile */
 };
 
-/* GET /capabilities of server `i`; a fresh copy that the caller frees with skip_capabilities_free(). */
-enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, uint64_t deadline,
-                                       struct skip_capabilities **out, struct fault *fault);
+/* GET /capabilities of server `i`; a fresh copy that the caller frees with skip_capabilities_free(). ETSI 014
+ * tells its status for one remote system, which SKIP has no use for: `remote`, or NULL. */
+enum skip_result skip_capabilities_get(struct skip_profile *p, size_t i, const char *remote,
+                                       uint64_t deadline, struct skip_capabilities **out,
+                                       struct fault *fault);
 void skip_capabilities_free(struct skip_capabilities *c);
 
 /* Totals since the start, by kind of request. total = passed + failed + under way. */

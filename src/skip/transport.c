@@ -54,7 +54,8 @@ struct skip_wire {
     const struct sks_profile *profile;
     CURLM *multi;
     _Atomic bool woken;
-    bool resolves; /* a server is named by a host name */
+    bool resolves;             /* a server is named by a host name */
+    struct curl_slist *posted; /* headers of a POST */
     struct line lines[];
 };
 
@@ -207,7 +208,6 @@ static bool line_prepare(struct line *l)
     SET(CURLOPT_ERRORBUFFER, l->error);
     SET(CURLOPT_PROTOCOLS_STR, "https");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_PROXY, ""); /* whatever https_proxy says */
@@ -251,6 +251,18 @@ static bool line_prepare(struct line *l)
 
 static void wire_free(struct skip_wire *wire);
 
+static bool headers_of_posts(struct skip_wire *wire)
+{
+    static const char *const headers[] = {"Content-Type: application/json", "Expect:"};
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        struct curl_slist *longer = curl_slist_append(wire->posted, headers[i]);
+        if (!longer)
+            return false;
+        wire->posted = longer;
+    }
+    return true;
+}
+
 static struct skip_wire *wire_new(const struct sks_profile *conf)
 {
     struct skip_wire *wire = calloc(1, sizeof *wire + conf->n_servers * sizeof wire->lines[0]);
@@ -260,7 +272,7 @@ static struct skip_wire *wire_new(const struct sks_profile *conf)
     wire->profile = conf;
     enter(&e, true);
     wire->multi = curl_multi_init();
-    bool good = wire->multi &&
+    bool good = wire->multi && headers_of_posts(wire) &&
                 curl_multi_setopt(wire->multi, CURLMOPT_MAXCONNECTS, (long)conf->n_servers) == CURLM_OK;
     for (size_t i = 0; i < conf->n_servers; i++) {
         struct line *l = &wire->lines[i];
@@ -315,6 +327,7 @@ static void wire_free(struct skip_wire *wire)
         line_clear(l);
     }
     if (!openssl_gone) {
+        curl_slist_free_all(wire->posted);
         curl_multi_cleanup(wire->multi); /* calls on_close(), which needs the lines */
         leave(&e);
         free(wire);
@@ -357,11 +370,22 @@ static bool host_acceptable(const struct kme_server *s)
     return s->host[0] && s->host[strspn(s->host, allowed[s->kind])] == 0;
 }
 
+/* GET, or the POST of a JSON text. */
+static bool line_method(struct line *l, const struct text *body)
+{
+    if (!body->len)
+        return curl_easy_setopt(l->easy, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
+               curl_easy_setopt(l->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK;
+    return curl_easy_setopt(l->easy, CURLOPT_POSTFIELDSIZE, (long)body->len) == CURLE_OK &&
+           curl_easy_setopt(l->easy, CURLOPT_COPYPOSTFIELDS, body->s) == CURLE_OK &&
+           curl_easy_setopt(l->easy, CURLOPT_HTTPHEADER, l->wire->posted) == CURLE_OK;
+}
+
 static bool wire_ask(struct skip_wire *wire, size_t server, const struct skip_call *call, uint64_t deadline,
                      struct skip_answer *out)
 {
     struct line *l = &wire->lines[server];
-    struct text url = {0};
+    struct text url = {0}, body = {0};
     struct entered e;
     memset(out, 0, sizeof *out);
     out->result = SKIP_UNREACHABLE;
@@ -377,19 +401,21 @@ static bool wire_ask(struct skip_wire *wire, size_t server, const struct skip_ca
     bool ipv6 = l->server->kind == KME_IPV6;
     text_printf(&url, "https://%s%s%s:%u", ipv6 ? "[" : "", l->server->host, ipv6 ? "]" : "",
                 (unsigned)l->server->port);
-    message_path(call, &url);
+    message_request(wire->profile, call, &url, &body);
     line_clear(l);
     line_check_alive(l, call);
     l->call = call;
     l->began = clock_ms();
     long ms = left > 3600000 ? 3600000L : (long)left;
     enter(&e, false);
-    bool good = !url.failed && curl_easy_setopt(l->easy, CURLOPT_URL, url.s) == CURLE_OK &&
+    bool good = !url.failed && !body.failed && line_method(l, &body) &&
+                curl_easy_setopt(l->easy, CURLOPT_URL, url.s) == CURLE_OK &&
                 curl_easy_setopt(l->easy, CURLOPT_TIMEOUT_MS, ms) == CURLE_OK &&
                 curl_easy_setopt(l->easy, CURLOPT_CONNECTTIMEOUT_MS, ms) == CURLE_OK &&
                 curl_multi_add_handle(wire->multi, l->easy) == CURLM_OK;
     leave(&e);
     text_free(&url);
+    text_free(&body);
     if (!good) {
         out->result = SKIP_NO_MEMORY;
         fault_set(&out->fault, "no memory for a request");

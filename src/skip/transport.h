@@ -10,7 +10,7 @@
 #include <openssl/types.h>
 
 /* Changed with every change of this file: both sides come from one build. */
-#define SKIP_TRANSPORT_VERSION 1u
+#define SKIP_TRANSPORT_VERSION 2u
 #define SKIP_TRANSPORT_SYMBOL  "ppk_skip_transport"
 
 /* Bounds of what a key source may send. */
@@ -34,7 +34,7 @@ struct skip_host {
 /* One request. The strings are the caller's and stay until its answer came or it was dropped. */
 struct skip_call {
     enum skip_request request;
-    const char *remote; /* remoteSystemID, for both kinds of key */
+    const char *remote; /* remoteSystemID, for both kinds of key; in ETSI 014 the other SAE ID, for all */
     const char *key_id; /* for a key by its ID */
     uint32_t size;      /* bits: of a new key, or the least entropy */
 };

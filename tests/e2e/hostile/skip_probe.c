@@ -5,10 +5,10 @@
  *
  * Options: --server KIND:PORT:HOST (again for more), --ca FILE, --cert FILE, --key FILE, --psk ID:HEX,
  * --psk-hash NAME,
- * --timeout MS, --hedge MS, --size BITS, --local ID, --remote ID, --threads N, --sealed.
- * Commands: key, id:KEYID, caps[:SERVER], entropy:BITS, wait:MS, counts, status, fork (a key before, in, and
- * after a child), sleep-interrupt:MS (interrupts the next command after that time). Each prints one line:
- * result, milliseconds, and server, key ID and the key's SHA-256; or the reason. */
+ * --type remote|etsi014, --timeout MS, --hedge MS, --size BITS, --local ID, --remote ID, --threads N,
+ * --sealed. Commands: key, id:KEYID, caps[:SERVER], entropy:BITS, wait:MS, counts, status, fork (a key
+ * before, in, and after a child), sleep-interrupt:MS (interrupts the next command after that time). Each
+ * prints one line: result, milliseconds, and server, key ID and the key's SHA-256; or the reason. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "skip/loader.h"
@@ -64,8 +64,8 @@ static void run(struct skip_profile *p, const char *command)
     else if (strncmp(command, "id:", 3) == 0)
         result = skip_key_by_id(p, command + 3, remote, deadline, &key, &fault);
     else if (strncmp(command, "caps", 4) == 0)
-        result =
-            skip_capabilities_get(p, command[4] ? (size_t)atoi(command + 5) : 0, deadline, &caps, &fault);
+        result = skip_capabilities_get(p, command[4] ? (size_t)atoi(command + 5) : 0, remote, deadline, &caps,
+                                       &fault);
     else if (strncmp(command, "entropy:", 8) == 0)
         result = skip_entropy(p, (uint32_t)atoi(command + 8), deadline, &random, &fault);
     else
@@ -193,6 +193,8 @@ int main(int argc, char **argv)
             conf.certificate = value;
         else if (strcmp(name, "key") == 0)
             conf.key = value;
+        else if (strcmp(name, "type") == 0)
+            conf.type = strcmp(value, "etsi014") == 0 ? SKS_ETSI014 : SKS_REMOTE;
         else if (strcmp(name, "psk") == 0)
             set_psk(value);
         else if (strcmp(name, "sealed-psk") == 0)

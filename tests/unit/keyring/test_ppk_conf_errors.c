@@ -89,7 +89,15 @@ static const struct {
     /* sks profiles */
     {"sks profile s type remote\n", "t:1: sks profile \"s\" has no kme server\n"},
     {"sks profile s type etsi014\n kme server ipv4 127.0.0.1 port 1\n",
-     "t:1: type etsi014 is not supported by this version; type remote (SKIP) is\n"},
+     "t:1: sks profile \"s\" is of type etsi014, and has no tls certificate\n"},
+    {"sks profile s type etsi014\n kme server ipv4 127.0.0.1 port 1\n tls psk id i key " SECRET32 "\n",
+     "t:3: sks profile \"s\" is of type etsi014, which uses certificates, no PSK\n"},
+    {"sks profile s type etsi014\n kme server ipv4 127.0.0.1 port 1\n entropy\n",
+     "t:1: sks profile \"s\" is of type etsi014, and has no tls certificate\n"
+     "t:3: sks profile \"s\" is of type etsi014, which gives no entropy\n"},
+    {"keyring k\n peer p\n  ppk dynamic s\nsks profile s type etsi014\n kme server ipv4 127.0.0.1 port 1\n",
+     "t:3: peer \"p\" needs a remote-system-id: sks profile \"s\" is of type etsi014\n"
+     "t:4: sks profile \"s\" is of type etsi014, and has no tls certificate\n"},
     {"sks profile s type bogus\n kme server ipv4 x port y\n",
      "t:1: one of {remote|etsi014} is expected as word 5\n"
      "t:2: 'y' is not a number; N is a number of 1 to 65535\n"},

@@ -90,9 +90,10 @@ static void paths(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct text t = {0};
-        message_path(&cases[i].call, &t);
+        struct text t = {0}, body = {0};
+        message_request(&profile, &cases[i].call, &t, &body);
         assert_string_equal(t.s, cases[i].path);
+        assert_int_equal(body.len, 0);
         text_free(&t);
     }
 }
@@ -282,7 +283,8 @@ static void error_texts(void **state)
         {"{\"message\":\"x\",\"error\":5}", "(\"x\")", "()"},
         {"{\"error\":\"the key is " KEY32 "\"}", "not shown", "0001"},
         {"{\"error\":\"" KEY32 "\"}", "not shown", "0001"},
-        {"{\"error\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"}", "....", "AAECAw"},
+        {"{\"error\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"}", "not shown", "AAECAw"},
+        {"{\"error\":\"AAECAwQFBgcICQoLDA0ODw==\"}", "....", "AAECAw"},
         {"{\"error\":\"a\\nb\"}", "a\\x0Ab", "a\nb"},
         {"{\"detail\":[{\"msg\":\"x\"}]}", "status 400", "msg"},
         {"{\"error\":\"", "status 400", "JSON"},

@@ -527,12 +527,13 @@ static void capabilities_got(void **state)
 {
     struct skip_capabilities *c;
     (void)state;
-    assert_int_equal(skip_capabilities_get(profile, 2, clock_ms() + 1000, &c, &fault), SKIP_OK);
+    assert_int_equal(skip_capabilities_get(profile, 2, NULL, clock_ms() + 1000, &c, &fault), SKIP_OK);
     assert_string_equal(c->server, "kme:3");
     assert_string_equal(c->local_system_id, "Alice");
     skip_capabilities_free(c);
     fake.capabilities[1].result = SKIP_UNREACHABLE;
-    assert_int_equal(skip_capabilities_get(profile, 1, clock_ms() + 1000, &c, &fault), SKIP_UNREACHABLE);
+    assert_int_equal(skip_capabilities_get(profile, 1, NULL, clock_ms() + 1000, &c, &fault),
+                     SKIP_UNREACHABLE);
     assert_null(c);
     assert_non_null(strstr(fault.text, "[2001:db8::2]:2: made up"));
     assert_string_equal(fake.log, "2c 1c ");
