@@ -1,224 +1,226 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* HMAC (RFC 2104) over OpenSSL's SHA functions, with the state in memory of ours. Not by EVP_MAC, although
- * that is what OpenSSL recommends: its contexts copy the key into ordinary heap memory, where a core dump, a
- * forked child or swap would find it; wiping them costs as much again as the MAC itself; and they cannot be
- * used once the host has run OPENSSL_cleanup(). The functions below know no global state, allocate nothing,
- * and are the ones that EVP calls in the end. */
-#define OPENSSL_SUPPRESS_DEPRECATED
+/* HMAC by OpenSSL's EVP_MAC. Its contexts copy the key into memory of their own: so a context is keyed for
+ * one call (or one MAC in parts), and keyed anew with zeros, which wipes that copy, before it is put aside.
+ */
 #include "ike/prf.h"
-#include "base/secret.h"
+#include "base/crypto.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { BLOCKS_MAX = 255, BLOCK_MAX = SHA512_CBLOCK, PRFS = 4 };
+enum { PRFS = 4, POOL = 16, BLOCKS_MAX = 255 };
 
-union hash {
-    SHA_CTX sha1;
-    SHA256_CTX sha256;
-    SHA512_CTX sha512; /* of SHA-384, too */
+static const struct {
+    const char *digest;
+    uint8_t size;
+} prfs[PRFS] = {
+    [PRF_HMAC_SHA1] = {"SHA1", 20},
+    [PRF_HMAC_SHA2_256] = {"SHA2-256", 32},
+    [PRF_HMAC_SHA2_384] = {"SHA2-384", 48},
+    [PRF_HMAC_SHA2_512] = {"SHA2-512", 64},
 };
 
-static int sha1_init(union hash *h)
-{
-    return SHA1_Init(&h->sha1);
-}
-static int sha1_update(union hash *h, const void *data, size_t len)
-{
-    return SHA1_Update(&h->sha1, data, len);
-}
-static int sha1_final(uint8_t *out, union hash *h)
-{
-    return SHA1_Final(out, &h->sha1);
-}
-static int sha256_init(union hash *h)
-{
-    return SHA256_Init(&h->sha256);
-}
-static int sha256_update(union hash *h, const void *data, size_t len)
-{
-    return SHA256_Update(&h->sha256, data, len);
-}
-static int sha256_final(uint8_t *out, union hash *h)
-{
-    return SHA256_Final(out, &h->sha256);
-}
-static int sha384_init(union hash *h)
-{
-    return SHA384_Init(&h->sha512);
-}
-static int sha512_init(union hash *h)
-{
-    return SHA512_Init(&h->sha512);
-}
-static int sha512_update(union hash *h, const void *data, size_t len)
-{
-    return SHA512_Update(&h->sha512, data, len);
-}
-static int sha512_final(uint8_t *out, union hash *h)
-{
-    return SHA512_Final(out, &h->sha512);
-}
+/* What an idle context is keyed with, so that no key stays in OpenSSL's memory. */
+static const uint8_t idle_key[32];
 
-static const struct hash_kind {
-    size_t size, block, state; /* bytes of output, input block, and the member of union hash */
-    int (*init)(union hash *h);
-    int (*update)(union hash *h, const void *data, size_t len);
-    int (*final)(uint8_t *out, union hash *h);
-} kinds[PRFS] = {
-    [PRF_HMAC_SHA1] = {20, 64, sizeof(SHA_CTX), sha1_init, sha1_update, sha1_final},
-    [PRF_HMAC_SHA2_256] = {32, 64, sizeof(SHA256_CTX), sha256_init, sha256_update, sha256_final},
-    [PRF_HMAC_SHA2_384] = {48, 128, sizeof(SHA512_CTX), sha384_init, sha512_update, sha512_final},
-    [PRF_HMAC_SHA2_512] = {64, 128, sizeof(SHA512_CTX), sha512_init, sha512_update, sha512_final},
-};
-
-/* The key's block, by words: it is XORed as a whole. */
-union block {
-    uint8_t bytes[BLOCK_MAX];
-    uint64_t words[BLOCK_MAX / 8];
-};
-
-/* A keyed HMAC: the states after the key's block, from which every MAC under the key starts; and all that is
- * secret on the way. */
-struct hmac {
-    const struct hash_kind *kind;
-    union hash inner, outer;
-    union hash running; /* a copy of one of them, at work */
-    union block block;  /* the key's, and then what an inner hash gives */
-};
+/* Contexts that are ready for use, per prf; taken and put back without a lock, and never freed at a thread's
+ * or the process's end, when OpenSSL may be gone already. */
+static struct {
+    _Atomic(EVP_MAC_CTX *) ctx;
+} __attribute__((aligned(64))) pool[PRFS][POOL];
 
 size_t prf_size(enum prf prf)
 {
-    return kinds[prf].size;
+    return prfs[prf].size;
 }
 
-/* Part by part, since what a state does not use need not be wiped. */
-static void hmac_wipe(struct hmac *m)
+static EVP_MAC *hmac(void)
 {
-    OPENSSL_cleanse(&m->inner, m->kind->state);
-    OPENSSL_cleanse(&m->outer, m->kind->state);
-    OPENSSL_cleanse(&m->running, m->kind->state);
-    OPENSSL_cleanse(&m->block, m->kind->block);
+    static _Atomic(EVP_MAC *) fetched;
+    EVP_MAC *now = atomic_load_explicit(&fetched, memory_order_acquire);
+    OSSL_LIB_CTX *c = crypto_context();
+
+    if (!c || now)
+        return c ? now : NULL;
+    EVP_MAC *made = EVP_MAC_fetch(c, OSSL_MAC_NAME_HMAC, NULL);
+    if (!made || atomic_compare_exchange_strong(&fetched, &now, made))
+        return made;
+    EVP_MAC_free(made);
+    return now;
 }
 
-/* Absorbs the block with every byte XORed with that of `pad`. */
-static bool absorb(const struct hash_kind *k, union hash *h, union block *block, uint64_t pad)
+static EVP_MAC_CTX *context_new(enum prf prf)
 {
-    for (size_t i = 0; i < k->block / 8; i++)
-        block->words[i] ^= pad;
-    return k->init(h) == 1 && k->update(h, block->bytes, k->block) == 1;
+    char digest[16];
+    EVP_MAC_CTX *c = NULL;
+
+    ERR_set_mark(); /* the error queue is the host's */
+    EVP_MAC *mac = hmac();
+    if (mac)
+        c = EVP_MAC_CTX_new(mac);
+    (void)strncpy(digest, prfs[prf].digest, sizeof digest);
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                           OSSL_PARAM_construct_end()};
+    if (c && EVP_MAC_init(c, idle_key, sizeof idle_key, params) != 1) {
+        EVP_MAC_CTX_free(c);
+        c = NULL;
+    }
+    ERR_pop_to_mark();
+    return c;
 }
 
-static bool hmac_key(struct hmac *m, enum prf prf, struct span key)
+/* Where this thread begins to look in the pool. */
+static unsigned pool_start(void)
 {
-    const uint64_t ipad = 0x3636363636363636u, opad = 0x5c5c5c5c5c5c5c5cu;
-    const struct hash_kind *k = &kinds[prf];
-    bool ok = true;
+    static _Atomic unsigned next;
+    static _Thread_local unsigned mine; /* plus 1 */
 
-    m->kind = k;
-    memset(&m->block, 0, k->block);
-    if (key.len > k->block)
-        ok = k->init(&m->inner) == 1 && k->update(&m->inner, key.data, key.len) == 1 &&
-             k->final(m->block.bytes, &m->inner) == 1;
-    else if (key.len)
-        memcpy(m->block.bytes, key.data, key.len);
-    return ok && absorb(k, &m->inner, &m->block, ipad) && absorb(k, &m->outer, &m->block, ipad ^ opad);
+    if (!mine)
+        mine = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % POOL + 1;
+    return mine - 1;
 }
 
-static bool absorb_parts(const struct hash_kind *k, union hash *h, const struct span *parts, size_t n)
+/* A context keyed with `key`, or NULL. */
+static EVP_MAC_CTX *context_take(enum prf prf, struct span key)
+{
+    EVP_MAC_CTX *c = NULL;
+
+    if (!crypto_alive())
+        return NULL;
+    for (unsigned i = 0, at = pool_start(); i < POOL && !c; i++, at = (at + 1) % POOL) {
+        if (atomic_load_explicit(&pool[prf][at].ctx, memory_order_relaxed))
+            c = atomic_exchange_explicit(&pool[prf][at].ctx, NULL, memory_order_acquire);
+    }
+    if (!c)
+        c = context_new(prf);
+    if (c && EVP_MAC_init(c, key.len ? key.data : idle_key, key.len, NULL) != 1) {
+        EVP_MAC_CTX_free(c);
+        c = NULL;
+    }
+    return c;
+}
+
+/* Back to the pool without its key. */
+static void context_give(enum prf prf, EVP_MAC_CTX *c)
+{
+    if (!c || !crypto_alive())
+        return;
+    if (EVP_MAC_init(c, idle_key, sizeof idle_key, NULL) == 1) {
+        for (unsigned i = 0, at = pool_start(); i < POOL; i++, at = (at + 1) % POOL) {
+            EVP_MAC_CTX *none = NULL;
+            if (atomic_compare_exchange_strong_explicit(&pool[prf][at].ctx, &none, c, memory_order_release,
+                                                        memory_order_relaxed))
+                return;
+        }
+    }
+    EVP_MAC_CTX_free(c);
+}
+
+static bool update(EVP_MAC_CTX *c, const struct span *parts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (parts[i].len && k->update(h, parts[i].data, parts[i].len) != 1)
+        if (parts[i].len && EVP_MAC_update(c, parts[i].data, parts[i].len) != 1)
             return false;
     }
     return true;
 }
 
-/* The MAC of what `inner` has absorbed, which may be m->running; it is used up. */
-static bool hmac_finish(struct hmac *m, union hash *inner, uint8_t *out)
+static bool finish(EVP_MAC_CTX *c, enum prf prf, uint8_t *out)
 {
-    const struct hash_kind *k = m->kind;
+    size_t len = 0;
 
-    if (k->final(m->block.bytes, inner) != 1)
-        return false;
-    memcpy(&m->running, &m->outer, k->state);
-    return k->update(&m->running, m->block.bytes, k->size) == 1 && k->final(out, &m->running) == 1;
+    return EVP_MAC_final(c, out, &len, prfs[prf].size) == 1 && len == prfs[prf].size;
 }
 
 bool prf_compute(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out)
 {
-    struct hmac m;
-    bool ok =
-        hmac_key(&m, prf, key) && absorb_parts(m.kind, &m.inner, parts, n) && hmac_finish(&m, &m.inner, out);
+    EVP_MAC_CTX *c = context_take(prf, key);
+    bool ok = c && update(c, parts, n) && finish(c, prf, out);
 
-    hmac_wipe(&m);
     if (!ok)
-        OPENSSL_cleanse(out, kinds[prf].size);
+        OPENSSL_cleanse(out, prfs[prf].size);
+    context_give(prf, c);
     return ok;
 }
 
 bool prf_plus(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out, size_t len)
 {
-    const struct hash_kind *k = &kinds[prf];
+    size_t size = prfs[prf].size;
     uint8_t last[PRF_MAX] = {0};
-    struct hmac m;
-    bool ok = len <= BLOCKS_MAX * k->size;
+    EVP_MAC_CTX *c = NULL;
+    bool ok = false;
 
-    if (!ok)
+    if (len > BLOCKS_MAX * size)
         goto out;
-    ok = hmac_key(&m, prf, key);
+    c = context_take(prf, key);
+    if (!c)
+        goto out;
     /* T1 = prf(K, S | 0x01), Tn = prf(K, T(n-1) | S | n) */
-    for (size_t done = 0, block = 1; done < len && ok; done += k->size, block++) {
+    for (size_t done = 0, block = 1; done < len; done += size, block++) {
         uint8_t number = (uint8_t)block;
-        bool whole = len - done >= k->size;
-        memcpy(&m.running, &m.inner, k->state);
-        if (block > 1)
-            ok = k->update(&m.running, out + done - k->size, k->size) == 1;
-        ok = ok && absorb_parts(k, &m.running, parts, n) && k->update(&m.running, &number, 1) == 1 &&
-             hmac_finish(&m, &m.running, whole ? out + done : last);
+        bool whole = len - done >= size;
+        uint8_t *t = whole ? out + done : last;
+        if (block > 1 &&
+            (EVP_MAC_init(c, NULL, 0, NULL) != 1 || EVP_MAC_update(c, out + done - size, size) != 1))
+            goto out;
+        if (!update(c, parts, n) || EVP_MAC_update(c, &number, 1) != 1 || !finish(c, prf, t))
+            goto out;
         if (!whole) {
             memcpy(out + done, last, len - done);
             OPENSSL_cleanse(last, sizeof last);
         }
     }
-    hmac_wipe(&m);
+    ok = true;
 out:
+    context_give(prf, c);
     if (!ok)
         OPENSSL_cleanse(out, len);
     return ok;
 }
 
 struct prf_state {
-    struct hmac m; /* in locked memory, as it may live for long */
+    EVP_MAC_CTX *ctx;
+    enum prf prf;
 };
 
 struct prf_state *prf_begin(enum prf prf, struct span key)
 {
-    struct prf_state *s = secmem_alloc(sizeof *s);
+    struct prf_state *s = malloc(sizeof *s);
 
-    if (s && !hmac_key(&s->m, prf, key)) {
-        secmem_free(s);
-        s = NULL;
+    if (!s)
+        return NULL;
+    s->prf = prf;
+    s->ctx = context_take(prf, key);
+    if (!s->ctx) {
+        free(s);
+        return NULL;
     }
     return s;
 }
 
 bool prf_update(struct prf_state *s, struct span part)
 {
-    return absorb_parts(s->m.kind, &s->m.inner, &part, 1);
+    return update(s->ctx, &part, 1);
 }
 
 bool prf_finish(struct prf_state *s, uint8_t *out)
 {
-    bool ok = hmac_finish(&s->m, &s->m.inner, out);
-
-    if (!ok)
-        OPENSSL_cleanse(out, s->m.kind->size);
-    return ok;
+    if (finish(s->ctx, s->prf, out))
+        return true;
+    OPENSSL_cleanse(out, prfs[s->prf].size);
+    return false;
 }
 
 void prf_free(struct prf_state *s)
 {
-    secmem_free(s);
+    if (!s)
+        return;
+    context_give(s->prf, s->ctx);
+    free(s);
 }
