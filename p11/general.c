@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "ike/prf.h"
 #include "p11/gate.h"
 #include "p11/session.h"
 #include "skip/skip.h"
@@ -251,6 +252,7 @@ CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments)
         /* The parent's secrets are not here any more, its locks may be held and its connections are its own:
          * forget it all. */
         secret_after_fork();
+        prf_after_fork();
         skip_after_fork();
         library_forget();
     }

@@ -40,9 +40,10 @@ size_t prf_size(enum prf prf)
     return prfs[prf].size;
 }
 
+static _Atomic(EVP_MAC *) fetched;
+
 static EVP_MAC *hmac(void)
 {
-    static _Atomic(EVP_MAC *) fetched;
     EVP_MAC *now = atomic_load_explicit(&fetched, memory_order_acquire);
     OSSL_LIB_CTX *c = crypto_context();
 
@@ -53,6 +54,19 @@ static EVP_MAC *hmac(void)
         return made;
     EVP_MAC_free(made);
     return now;
+}
+
+void prf_after_fork(void)
+{
+    static void
+        *left_behind[PRFS * POOL + 1]; /* to free them could mean to wait for their library context's locks */
+    size_t n = 0;
+
+    left_behind[n++] = atomic_exchange(&fetched, NULL);
+    for (unsigned i = 0; i < PRFS; i++)
+        for (unsigned at = 0; at < POOL; at++)
+            left_behind[n++] = atomic_exchange(&pool[i][at].ctx, NULL);
+    (void)left_behind;
 }
 
 static EVP_MAC_CTX *context_new(enum prf prf)

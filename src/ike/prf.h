@@ -27,4 +27,8 @@ bool prf_update(struct prf_state *s, struct span part);
 bool prf_finish(struct prf_state *s, uint8_t *out); /* does not free */
 void prf_free(struct prf_state *s);                 /* wipes; NULL is allowed */
 
+/* In a forked child, after crypto_after_fork(): forgets the contexts that are kept ready, since they belong
+ * to the old library context. */
+void prf_after_fork(void);
+
 #endif
