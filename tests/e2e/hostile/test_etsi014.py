@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """ETSI GS QKD 014 over mutual certificates: keys at both ends, and each wrong answer told as what it is."""
-import subprocess, sys
+import os, re, subprocess, sys
 
 from testbed import Testbed
 
@@ -25,6 +25,19 @@ CASES = {
 
 def fields(line):
     return dict(w.split("=", 1) for w in line.split() if "=" in w)
+
+
+def token(b, build, port, name, other, *words):
+    """ppkctl fetch through the built token, at one end: what it printed, by name."""
+    os.chmod(b.path(name + ".key"), 0o600)
+    with open(b.path(name + ".conf"), "w", encoding="ascii") as f:
+        os.chmod(f.name, 0o600)
+        f.write("keyring k\n peer gateway\n  ppk dynamic qkd required\n  remote-system-id %s\nsks profile qkd type etsi014\n"
+                " kme server ipv4 127.0.0.1 port %d\n local-system-id %s\n tls trustpoint ca.pem\n tls certificate %s.pem key %s.key\n"
+                % (other, port, name, name, name))
+    run = subprocess.run([os.path.join(build, "bin", "ppkctl"), "fetch", "gateway", "--config", f.name, "--module",
+                          os.path.join(build, "lib", "ppk-pkcs11.so"), *words], capture_output=True, text=True, timeout=60, check=False)
+    return {**dict(re.findall(r"^(PPK ID|size|hmac) +(.*)$", run.stdout, re.M)), "errors": run.stderr}
 
 
 def main(build):
@@ -57,6 +70,15 @@ def main(build):
         requests = b.log("requests")
         b.check('POST /api/v1/keys/sae-b/enc_keys {"number":1,"size":512}' in requests, "enc_keys: %s" % requests)
         b.check('POST /api/v1/keys/sae-a/dec_keys {"key_IDs":[{"key_ID":"%s"}]}' % text in requests, "dec_keys: %s" % requests)
+
+        # The same through the token: one MAC at both ends, and nobody has the key any more.
+        new = token(b, build, port, "sae-a", "sae-b", "--hmac", "a text")
+        key_id = new.get("PPK ID", "").split(" ")[0]
+        b.check(len(key_id) == 32 and new.get("size") == "256 bits", "token, new: %s" % new)
+        old = token(b, build, port, "sae-b", "sae-a", "--id", key_id, "--hmac", "a text")
+        b.check(re.fullmatch("[0-9a-f]{64}", new.get("hmac", "")) and new["hmac"] == old.get("hmac"), "token, by ID: %s" % old)
+        gone = token(b, build, port, "sae-b", "sae-a", "--id", key_id)
+        b.check("nobody has a PPK of this ID" in gone["errors"], "token, again: %s" % gone)
 
         # The status: what it tells, and what it forbids.
         caps = ask("sae-a", "sae-b", "caps", at=port)[0]
