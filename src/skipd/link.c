@@ -187,12 +187,32 @@ static bool on_hello(struct link *l, const struct sync_hello *hello)
     return true;
 }
 
+static void deadlines_check(struct link *l, uint64_t now)
+{
+    struct fault reason = {0};
+
+    for (uint64_t n = l->oldest; n < l->next; n++) {
+        const struct link_put *put = l->ring[n % LINK_WINDOW];
+
+        if (put == NULL)
+            continue;
+        if (put->deadline > now)
+            break; /* deadlines come in the order of numbers */
+        if (reason.text[0] == '\0')
+            fault_set(&reason, "did not confirm the key within %u ms", l->conf->sync_timeout_ms);
+        put_end(l, n, SYNC_FAILED, reason.text);
+    }
+}
+
 /* Returns false once the connection is closed. */
 static bool on_message(void *context, const struct sync_message *m)
 {
     struct link *l = context;
 
     l->heard = clock_ms();
+    /* if this process was stopped, an ACK is read late (the key's lifetime at the peer is running out), and a
+     * HELLO must not have a key sent again whose time is over */
+    deadlines_check(l, l->heard);
     if (m->type == SYNC_HELLO)
         return on_hello(l, &m->hello);
     if (l->state == LINK_UP && m->type == SYNC_ACK) {
@@ -296,23 +316,6 @@ static void link_connect(struct link *l)
 }
 
 /* ---- time ---- */
-
-static void deadlines_check(struct link *l, uint64_t now)
-{
-    struct fault reason = {0};
-
-    for (uint64_t n = l->oldest; n < l->next; n++) {
-        const struct link_put *put = l->ring[n % LINK_WINDOW];
-
-        if (put == NULL)
-            continue;
-        if (put->deadline > now)
-            break; /* deadlines come in the order of numbers */
-        if (reason.text[0] == '\0')
-            fault_set(&reason, "did not confirm the key within %u ms", l->conf->sync_timeout_ms);
-        put_end(l, n, SYNC_FAILED, reason.text);
-    }
-}
 
 static void on_tick(evutil_socket_t fd, short events, void *context)
 {

@@ -11,6 +11,9 @@
 
 #define SCHEMA_VERSION 1
 #define EXPIRE_AT_ONCE 1000
+/* A tombstone outlives its key by this, in ms: longer than a repeated put can be on its way. Else a put that
+ * is read after all that would bring a delivered key back. */
+#define TOMBSTONE_GRACE "60000"
 
 static const char SCHEMA[] =
     "CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;"
@@ -45,8 +48,9 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [LOOK] = "SELECT value, initiator, responder, expires FROM key WHERE id = ?1",
     [PUT] = "INSERT INTO key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [TAKE] = "UPDATE key SET value = NULL WHERE id = ?1",
-    [RESTORE] = "UPDATE key SET value = ?2 WHERE id = ?1 AND value IS NULL",
+    [TAKE] = "UPDATE key SET value = NULL, expires = expires + " TOMBSTONE_GRACE " WHERE id = ?1",
+    [RESTORE] =
+        "UPDATE key SET value = ?2, expires = expires - " TOMBSTONE_GRACE " WHERE id = ?1 AND value IS NULL",
     [EXPIRE] = EXPIRE_TEXT,
     [FACT_READ] = "SELECT value FROM fact WHERE name = ?1",
     [FACT_WRITE] = "INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)",

@@ -227,6 +227,26 @@ static void keys_expire(void **state)
     kind->close(s);
 }
 
+/* A put that was sent twice may be read after the key was delivered and has expired. */
+static void a_tombstone_outlives_its_key(void **state)
+{
+    struct store *s = reopen(NULL, 10);
+    struct store_row r = row(1), again = row(1);
+    bool more = false;
+
+    (void)state;
+    r.ttl_ms = 200;
+    assert_int_equal(one(s, kind->put, &r), STORE_OK);
+    assert_int_equal(one(s, kind->take, &r), STORE_OK);
+    usleep(250000);
+    assert_true(kind->begin(s, &fault));
+    assert_int_equal(kind->expire(s, &more, &fault), STORE_OK);
+    assert_true(kind->commit(s, &fault));
+    assert_int_equal(one(s, kind->put, &again), STORE_DELIVERED);
+    assert_int_equal(one(s, kind->take, &again), STORE_DELIVERED);
+    kind->close(s);
+}
+
 static void facts_are_kept(void **state)
 {
     struct store *s = reopen(NULL, 10);
@@ -316,6 +336,7 @@ int main(void)
         cmocka_unit_test_teardown(a_take_can_be_undone, clean),
         cmocka_unit_test_teardown(a_rollback_leaves_nothing, clean),
         cmocka_unit_test_teardown(keys_expire, clean),
+        cmocka_unit_test_teardown(a_tombstone_outlives_its_key, clean),
         cmocka_unit_test_teardown(facts_are_kept, clean),
     };
     const struct CMUnitTest of_files[] = {
