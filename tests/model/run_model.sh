@@ -1,0 +1,31 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# run_model.sh: has spin search all states of skipd_sync.pml, and then of each variant with a rule left out, in which it has to find a
+# fault. More: run_model.sh -DCRASHES=2 (a minute), -DKEYS=2 (much longer).
+set -eu
+model=$(cd "$(dirname "$0")" && pwd)/skipd_sync.pml
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+
+# search OPTION…: the checker's report in ./report
+search() {
+    spin -a "$@" "$model" >translation 2>&1 || { cat translation; exit 1; }
+    gcc -w -O2 -DSAFETY -DCOLLAPSE -o pan pan.c
+    ./pan -m500000 -w22 >report 2>&1
+    if grep -qE 'max search depth too small|out of memory' report; then cat report; exit 1; fi
+}
+
+search "$@"
+if ! grep -q 'errors: 0' report || ! grep -q 'states, stored' report || grep -q 'not completed' report; then cat report; exit 1; fi
+echo "skipd_sync: no error, $(awk '/states, stored/ {print $1}' report) states explored"
+variants=$(grep -oE 'BROKEN_[A-Z_]+$' "$model" | sort -u)
+[ -n "$variants" ]
+for variant in $variants; do
+    search "-D$variant" "$@"
+    if ! grep -qE 'errors: [1-9]' report; then
+        echo "$variant: spin should have found a fault, and has not"
+        exit 1
+    fi
+    echo "$variant: caught"
+done
