@@ -22,6 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A tombstone outlives its key by this: longer than a repeated put can be on its way. Else a put that is read
+ * after all that would bring a delivered key back. */
+#define TOMBSTONE_GRACE "interval '60 s'"
 /* Expired rows deleted at once; how often rows are counted, since others add and delete, too. */
 #define EXPIRE_AT_ONCE 1000
 #define COUNT_EVERY_MS 5000
@@ -50,11 +53,13 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
             " INSERT INTO skipd_value SELECT id, $5 FROM k",
     [TAKE] = "WITH gone AS (DELETE FROM skipd_value WHERE id IN (SELECT id FROM skipd_key WHERE " ROW_OF_TWO
              ") RETURNING id, value),"
-             " mark AS (UPDATE skipd_key k SET taker = $4 FROM gone WHERE k.id = gone.id)"
+             " mark AS (UPDATE skipd_key k SET taker = $4, expires = expires + " TOMBSTONE_GRACE
+             " FROM gone WHERE k.id = gone.id)"
              " SELECT value FROM gone",
     [LOCK] = "SELECT 1 FROM skipd_key WHERE id = $1 FOR UPDATE",
-    [RESTORE] = "WITH k AS (UPDATE skipd_key SET taker = NULL"
-                " WHERE id = $1 AND taker = $3 AND expires > statement_timestamp() RETURNING id)"
+    [RESTORE] = "WITH k AS (UPDATE skipd_key SET taker = NULL, expires = expires - " TOMBSTONE_GRACE
+                " WHERE id = $1 AND taker = $3 AND expires - " TOMBSTONE_GRACE
+                " > statement_timestamp() RETURNING id)"
                 " INSERT INTO skipd_value SELECT id, $2 FROM k",
     /* two cleaners do not wait for each other */
     [EXPIRE] = "WITH old AS (SELECT id FROM skipd_key WHERE expires <= statement_timestamp()"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # run_model.sh: has spin search all states of skipd_sync.pml, and then of each variant with a rule left out, in which it has to find a
-# fault. More: run_model.sh -DCRASHES=2 (a minute), -DKEYS=2 (much longer).
+# fault. More: run_model.sh -DFAULTS=1 (commits that fail too), -DCRASHES=2 (a minute), -DKEYS=2 (much longer).
 set -eu
 model=$(cd "$(dirname "$0")" && pwd)/skipd_sync.pml
 dir=$(mktemp -d)
