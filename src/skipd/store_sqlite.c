@@ -42,15 +42,19 @@ static const char EXPIRE_TEXT[] =
     "DELETE FROM key WHERE id IN (SELECT id FROM key WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"
     " RETURNING value IS NOT NULL";
 
+static const char TAKE_TEXT[] =
+    "UPDATE key SET value = NULL, expires = expires + " TOMBSTONE_GRACE " WHERE id = ?1";
+static const char RESTORE_TEXT[] =
+    "UPDATE key SET value = ?2, expires = expires - " TOMBSTONE_GRACE " WHERE id = ?1 AND value IS NULL";
+
 static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [LOOK] = "SELECT value, initiator, responder, expires FROM key WHERE id = ?1",
     [PUT] = "INSERT INTO key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [TAKE] = "UPDATE key SET value = NULL, expires = expires + " TOMBSTONE_GRACE " WHERE id = ?1",
-    [RESTORE] =
-        "UPDATE key SET value = ?2, expires = expires - " TOMBSTONE_GRACE " WHERE id = ?1 AND value IS NULL",
+    [TAKE] = TAKE_TEXT,
+    [RESTORE] = RESTORE_TEXT,
     [EXPIRE] = EXPIRE_TEXT,
     [FACT_READ] = "SELECT value FROM fact WHERE name = ?1",
     [FACT_WRITE] = "INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)",
