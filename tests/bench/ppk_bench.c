@@ -26,7 +26,8 @@ static struct options {
     const char *svg;
     bool goals;
     bool constant;
-    bool cpu; /* processor time instead of the clock's */
+    const char *ike_sa; /* rounds, or NULL */
+    bool cpu;           /* processor time instead of the clock's */
 } options = {
     .passes = 7, .pass_ms = 40, .threads = {1, 2}, .n_threads = 2, .objects = 10000, .objects_ours = 1000000};
 
@@ -34,28 +35,33 @@ static char directory[] = "/tmp/ppk-bench.XXXXXX";
 
 static void usage(FILE *to)
 {
-    (void)fputs("usage: ppk-bench [OPTION]... MODULE...\n"
-                "Runs the same operations on PKCS#11 modules, pass by pass in turn, and prints the times "
-                "side by side.\n"
-                "MODULE is a path, or one of: nss (NSS's softoken), softhsm2 (with a token of its own), "
-                "openssl (bare EVP_MAC,\n"
-                "the limit). The first is what the others are compared with.\n"
-                "  -p, --passes N      passes per operation (default 7)\n"
-                "  -m, --pass-ms MS    length of a pass in milliseconds (default 40)\n"
-                "  -t, --threads N,... numbers of threads (default 1,2)\n"
-                "  -n, --objects N     the most objects to be searched (default 1000000 for ppk-pkcs11, "
-                "10000 for others)\n"
-                "  -o, --only TEXT     only operations whose name contains TEXT\n"
-                "  -j, --json FILE     write the results as JSON, too (\"-\": standard output)\n"
-                "  -v, --svg FILE      draw the searches against the number of objects\n"
-                "  -c, --cpu           measure processor time over the number of threads, for a machine that "
-                "is busy otherwise; this\n"
-                "                      shows what threads cost each other in work, but not waiting\n"
-                "  -s, --constant-time check that decoding and comparing secrets takes the same time "
-                "whatever they are; no MODULE\n"
-                "                      is needed\n"
-                "  -g, --goals         compare with the project's goals\n",
-                to);
+    (void)fputs(
+        "usage: ppk-bench [OPTION]... MODULE...\n"
+        "Runs the same operations on PKCS#11 modules, pass by pass in turn, and prints the times "
+        "side by side.\n"
+        "MODULE is a path, or one of: nss (NSS's softoken), softhsm2 (with a token of its own), "
+        "openssl (bare EVP_MAC,\n"
+        "the limit). The first is what the others are compared with.\n"
+        "  -p, --passes N      passes per operation (default 7)\n"
+        "  -m, --pass-ms MS    length of a pass in milliseconds (default 40)\n"
+        "  -t, --threads N,... numbers of threads (default 1,2)\n"
+        "  -n, --objects N     the most objects to be searched (default 1000000 for ppk-pkcs11, "
+        "10000 for others)\n"
+        "  -o, --only TEXT     only operations whose name contains TEXT\n"
+        "  -j, --json FILE     write the results as JSON, too (\"-\": standard output)\n"
+        "  -v, --svg FILE      draw the searches against the number of objects\n"
+        "  -c, --cpu           measure processor time over the number of threads, for a machine that "
+        "is busy otherwise; this\n"
+        "                      shows what threads cost each other in work, but not waiting\n"
+        "  -s, --constant-time check that decoding and comparing secrets takes the same time "
+        "whatever they are; no MODULE\n"
+        "                      is needed\n"
+        "  -i, --ike-sa ROUNDS set up IKE_SAs with PPKs from the token and with a static PPK, in turn, "
+        "between strongSwan\n"
+        "                      daemons in network namespaces (root; from the build folder); no MODULE "
+        "is needed\n"
+        "  -g, --goals         compare with the project's goals\n",
+        to);
 }
 
 /* --- one pass
@@ -347,12 +353,13 @@ static void take_options(int argc, char **argv)
         {"threads", required_argument, NULL, 't'}, {"objects", required_argument, NULL, 'n'},
         {"only", required_argument, NULL, 'o'},    {"json", required_argument, NULL, 'j'},
         {"svg", required_argument, NULL, 'v'},     {"goals", no_argument, NULL, 'g'},
-        {"cpu", no_argument, NULL, 'c'},           {"constant-time", no_argument, NULL, 's'},
+        {"ike-sa", required_argument, NULL, 'i'},  {"cpu", no_argument, NULL, 'c'},
+        {"constant-time", no_argument, NULL, 's'},
 
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
 
-    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:v:csgh", names, NULL)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:v:i:csgh", names, NULL)) != -1;) {
         switch (c) {
         case 'p':
             options.passes = (unsigned)number(optarg, PASSES_MAX);
@@ -378,6 +385,9 @@ static void take_options(int argc, char **argv)
         case 's':
             options.constant = true;
             break;
+        case 'i':
+            options.ike_sa = optarg;
+            break;
         case 'c':
             options.cpu = true;
             break;
@@ -392,10 +402,29 @@ static void take_options(int argc, char **argv)
             exit(2);
         }
     }
-    if ((optind >= argc && !options.constant) || argc - optind > SUBJECTS_MAX) {
+    if ((optind >= argc && !options.constant && !options.ike_sa) || argc - optind > SUBJECTS_MAX) {
         usage(stderr);
         exit(2);
     }
+}
+
+/* The daemons and their namespaces are the end-to-end tests' own; their script prints the table. */
+static bool report_ike_sa(void)
+{
+    char rounds[12];
+    char *argv[] = {"python3", "-B", PPK_IKE_SA_SCRIPT, rounds, NULL};
+    pid_t child = 0;
+    int status = 0;
+
+    (void)snprintf(rounds, sizeof rounds, "%u", (unsigned)number(options.ike_sa, 1000));
+    if (setenv("PPK_BUILD", PPK_BUILD_FOLDER, 1) != 0 || setenv("PPK_PLUGIN", PPK_PLUGIN_FILE, 1) != 0)
+        return false;
+    int error = posix_spawn(&child, "/usr/bin/python3", NULL, NULL, argv, environ);
+    if (error != 0) {
+        (void)fprintf(stderr, "ppk-bench: /usr/bin/python3: %s\n", strerror(error));
+        return false;
+    }
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 int main(int argc, char **argv)
@@ -405,8 +434,10 @@ int main(int argc, char **argv)
     int status = 1;
 
     take_options(argc, argv);
+    if (options.ike_sa && !report_ike_sa())
+        return 1;
     if (optind == argc)
-        return report_constant_time() ? 0 : 1;
+        return !options.constant || report_constant_time() ? 0 : 1;
     if (!mkdtemp(directory)) {
         perror("ppk-bench");
         return 1;
