@@ -51,7 +51,7 @@ def mutual(b):
     b.expect_key(b.probe(*good, "--cert", "client.pem", "--key", "client.key", "key", port=port)[0], "mutual")
     asked = b.log("mutual")
     for extra in ([], ["--cert", "strange-client.pem", "--key", "strange-client.key"]):
-        b.expect(b.probe(*good, *extra, "key", port=port)[0], "UNREACHABLE", "alert|SSL|Recv|Empty|ended the connection", 3000, what="mutual, refused")
+        b.expect(b.probe(*good, *extra, "key", port=port)[0], "UNREACHABLE", "alert|SSL|Recv|Send|Empty|ended the connection", 3000, what="mutual, refused")
     b.check(b.log("mutual") == asked, "mutual: a stranger was served")
     b.expect(b.probe(*good, "--cert", "client.pem", "--key", "server.key", "key", port=port)[0], "UNREACHABLE", "client.pem|server.key|key",
              what="mutual, other key")
