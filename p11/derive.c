@@ -327,6 +327,7 @@ static CK_RV derive_by_kind(struct derivation *d)
         return derive_concat_data(d);
     case MECHANISM_HMAC:
     case MECHANISM_GENERATE:
+    case MECHANISM_WRAP:
         break;
     }
     return CKR_MECHANISM_INVALID;

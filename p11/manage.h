@@ -16,11 +16,17 @@ CK_RV object_attributes_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, 
 CK_RV object_attributes_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
                             const CK_ATTRIBUTE *attributes, CK_ULONG n);
 
-/* derive.c, generate.c */
+/* derive.c, generate.c, wrap.c */
 CK_RV key_derive(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
                  const CK_ATTRIBUTE *attributes, CK_ULONG n, CK_OBJECT_HANDLE *handle);
 CK_RV key_generate(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, const CK_ATTRIBUTE *attributes,
                    CK_ULONG n, CK_OBJECT_HANDLE *handle);
+
+CK_RV key_wrap(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+               CK_OBJECT_HANDLE key, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV key_unwrap(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
+                 const CK_BYTE *wrapped, CK_ULONG len, const CK_ATTRIBUTE *attributes, CK_ULONG n,
+                 CK_OBJECT_HANDLE *handle);
 
 /* What a template for a new session key must have in common: a secret key of a type that we keep (*type;
  * `otherwise` if it is not given), not on the token, not private before the login. */

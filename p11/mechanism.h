@@ -16,6 +16,7 @@ enum mechanism_kind {
     MECHANISM_CONCAT_KEY,
     MECHANISM_CONCAT_DATA,
     MECHANISM_CONCAT_BEFORE, /* DATA_AND_BASE */
+    MECHANISM_WRAP,
 };
 
 struct mechanism {

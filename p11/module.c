@@ -226,6 +226,18 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_
     ENTRY(C_DeriveKey, key_derive(session, mechanism, base, attributes, n, key));
 }
 
+CK_RV C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                CK_OBJECT_HANDLE key, CK_BYTE *wrapped, CK_ULONG *len)
+{
+    ENTRY(C_WrapKey, key_wrap(session, mechanism, wrapping, key, wrapped, len));
+}
+
+CK_RV C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
+                  CK_BYTE *wrapped, CK_ULONG len, CK_ATTRIBUTE *attributes, CK_ULONG n, CK_OBJECT_HANDLE *key)
+{
+    ENTRY(C_UnwrapKey, key_unwrap(session, mechanism, unwrapping, wrapped, len, attributes, n, key));
+}
+
 CK_RV C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE *seed, CK_ULONG len)
 {
     ENTRY(C_SeedRandom, random_seed(session, seed, len));

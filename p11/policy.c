@@ -55,14 +55,15 @@ static bool listed(const CK_MECHANISM_TYPE *types, size_t n, CK_MECHANISM_TYPE t
 CK_RV policy_check(const struct slot *s, const struct object *o, CK_MECHANISM_TYPE mechanism,
                    enum policy_role role)
 {
-    static const uint32_t needs[] = {[ROLE_SIGN] = FLAG_SIGN,
-                                     [ROLE_VERIFY] = FLAG_VERIFY,
-                                     [ROLE_BASE] = FLAG_DERIVE,
-                                     [ROLE_SECOND] = FLAG_DERIVE};
+    static const uint32_t needs[] = {
+        [ROLE_SIGN] = FLAG_SIGN,     [ROLE_VERIFY] = FLAG_VERIFY, [ROLE_BASE] = FLAG_DERIVE,
+        [ROLE_SECOND] = FLAG_DERIVE, [ROLE_WRAP] = FLAG_WRAP,     [ROLE_UNWRAP] = FLAG_UNWRAP};
+    const bool wraps = role == ROLE_WRAP || role == ROLE_UNWRAP;
+    const uint32_t flags = object_flags(s, o);
     const struct policy_mechanisms *allowed;
     const struct key_extra *extra;
 
-    if ((object_flags(s, o) & needs[role]) == 0)
+    if ((flags & needs[role]) == 0 || (flags & (wraps ? FLAG_DERIVED : FLAG_UNWRAPPED)) != 0)
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     if (policy_configured(o)) {
         allowed = policy_allowed(o);
@@ -91,6 +92,30 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
         (ni.len > 0 && memcmp(ni.data, pad, ni.len) != 0) ||
         (nr.len > 0 && memcmp(nr.data, pad + ni.len, nr.len) != 0))
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return CKR_OK;
+}
+
+CK_RV policy_wrapped(const struct slot *s, const struct object *o)
+{
+    const uint32_t flags = object_flags(s, o);
+
+    if (policy_configured(o) || (flags & FLAG_EXTRACTABLE) == 0)
+        return CKR_KEY_UNEXTRACTABLE;
+    /* Whoever imports a wrapping key knows it: none is trusted. */
+    if ((flags & FLAG_DERIVED) == 0 || (flags & FLAG_WRAP_WITH_TRUSTED) != 0 ||
+        ((const struct key *)o->of)->type != CKK_AES)
+        return CKR_KEY_NOT_WRAPPABLE;
+    return CKR_OK;
+}
+
+CK_RV policy_unwrapped_flags(const struct template *t, uint32_t *flags)
+{
+    const uint32_t others =
+        FLAG_EXTRACTABLE | FLAG_ENCRYPT | FLAG_DECRYPT | FLAG_SIGN | FLAG_VERIFY | FLAG_DERIVE;
+
+    if ((t->flags & others) != 0 || !template_flag(t, FLAG_SENSITIVE, true))
+        return CKR_TEMPLATE_INCONSISTENT;
+    *flags = policy_asked_flags(t, CKK_AES, true, false, false) | FLAG_UNWRAPPED;
     return CKR_OK;
 }
 
@@ -161,7 +186,7 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
         flags |= FLAG_ALWAYS_SENSITIVE;
     if ((history & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
         flags |= FLAG_NEVER_EXTRACTABLE;
-    flags |= any & FLAG_FROM_CONFIGURED;
+    flags |= (any & FLAG_FROM_CONFIGURED) | FLAG_DERIVED;
     if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||
         (m->kind == MECHANISM_CONCAT_KEY && (all & unknown) != unknown) ||
         (pieces && (any & FLAG_KNOWN_PARTS) != 0))

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What each kind of key may do. The rule behind the tables: whatever comes out of a PPK or a PSK is the
  * output of a prf that was keyed with the whole of it. So they are base keys of prf and prf+ and keys of
- * HMACs, and never the data of anything; nothing shortens, joins, wraps or digests them. */
+ * HMACs, and never the data of anything; nothing shortens, joins, wraps or digests them.
+ *
+ * Wrapping keeps two kinds of AES keys apart: session keys, which were derived, are wrapped and never wrap;
+ * and key-encryption keys, which came from outside, wrap and are never wrapped. What is unwrapped is a
+ * key-encryption key again and does nothing else, so that a session key that comes back wrapped cannot be
+ * read, used or taken apart. */
 #ifndef PPK_P11_POLICY_H
 #define PPK_P11_POLICY_H
 
@@ -15,6 +20,8 @@ enum policy_role {
     ROLE_VERIFY,
     ROLE_BASE,   /* hBaseKey of C_DeriveKey */
     ROLE_SECOND, /* hSeedKey, hNewKey, hSaltKey, the key that is concatenated */
+    ROLE_WRAP,   /* hWrappingKey */
+    ROLE_UNWRAP, /* hUnwrappingKey */
 };
 
 /* CKR_OK, or CKR_KEY_FUNCTION_NOT_PERMITTED. */
@@ -39,6 +46,14 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
  * pieces that can be guessed one by one. */
 CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len);
 #define POLICY_EXTRACT_MIN 16 /* bytes */
+
+/* May this key leave wrapped? CKR_OK; CKR_KEY_UNEXTRACTABLE: it is a PPK or a PSK, or not CKA_EXTRACTABLE;
+ * CKR_KEY_NOT_WRAPPABLE: it is no derived AES key, or needs a trusted wrapping key, and there is none. */
+CK_RV policy_wrapped(const struct slot *s, const struct object *o);
+
+/* The flags of a key that is unwrapped. CKR_OK, or CKR_TEMPLATE_INCONSISTENT: the template asks for more than
+ * a key-encryption key. */
+CK_RV policy_unwrapped_flags(const struct template *t, uint32_t *flags);
 
 /* The flags of a key of `type` that is derived from `base` (and `second`, or NULL), from what the template
  * asks; PKCS#11 3.1, 6.43 and 6.66. What a source or the keyring forbids is not granted. */

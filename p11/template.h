@@ -34,6 +34,8 @@ enum {
     /* not attributes: */
     FLAG_FROM_CONFIGURED = 1 << 24, /* derived, at whatever remove, from a PPK or a PSK */
     FLAG_KNOWN_PARTS = 1 << 25, /* parts of the value may be known outside: it was concatenated with such */
+    FLAG_DERIVED = 1 << 26,     /* made by C_DeriveKey */
+    FLAG_UNWRAPPED = 1 << 27,   /* made by C_UnwrapKey: a key-encryption key and nothing else */
 };
 
 /* What a template is for. */

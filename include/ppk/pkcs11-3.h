@@ -39,6 +39,10 @@ typedef struct CK_IKE_PRF_DERIVE_PARAMS {
 #define CKM_NSS_IKE_PRF_DERIVE      0xCE534373UL
 #endif
 
+#ifndef CKM_AES_KEY_WRAP_KWP
+#define CKM_AES_KEY_WRAP_KWP 0x210bUL
+#endif
+
 #ifndef CKM_HKDF_DERIVE
 #define CKM_HKDF_DERIVE    0x402aUL
 #define CKM_HKDF_DATA      0x402bUL

@@ -292,14 +292,15 @@ static void each_mechanism(void (*visit)(struct kind *k, CK_MECHANISM_TYPE m), s
 {
     static const struct {
         CK_MECHANISM_TYPE first, n;
-    } ranges[] = {{0, 0x1100},    {0x1100, 0x200},    {0x2000, 0x20},
-                  {0x4000, 0x80}, {0xCE534350, 0x60}, {CKM_VENDOR_DEFINED, 0x10}};
+    } ranges[] = {
+        {0, 0x1100},        {0x1100, 0x200},           {0x2000, 0x20}, {0x2100, 0x20}, {0x4000, 0x80},
+        {0xCE534350, 0x60}, {CKM_VENDOR_DEFINED, 0x10}};
     for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
         for (CK_MECHANISM_TYPE m = 0; m < ranges[r].n; m++)
             visit(k, ranges[r].first + m);
 }
 
-static CK_OBJECT_HANDLE callers_key;
+static CK_OBJECT_HANDLE callers_key, callers_kek;
 
 static void no_derivation(struct kind *k, CK_MECHANISM_TYPE type)
 {
@@ -362,12 +363,15 @@ static void no_operation(struct kind *k, CK_MECHANISM_TYPE type)
     expect_case("%s, mechanism 0x%lx", k->name, type);
     for (size_t i = 0; i < 3; i++) {
         CK_MECHANISM *m = &ms[i];
-        cases += 11;
+        cases += 14;
         expect_error(f->C_EncryptInit(s, m, k->key));
         expect_error(f->C_DecryptInit(s, m, k->key));
         expect_error(f->C_WrapKey(s, m, k->key, callers_key, out, &n));
         expect_error(f->C_WrapKey(s, m, callers_key, k->key, out, &n));
         expect_error(f->C_WrapKey(s, m, k->key, k->key, NULL, &n));
+        expect_error(f->C_WrapKey(s, m, callers_kek, k->key, out, &n));
+        expect_error(f->C_WrapKey(s, m, callers_kek, k->key, NULL, &n));
+        expect_error(f->C_WrapKey(s, m, k->key, callers_kek, out, &n));
         derive_template(&t, 0);
         expect_error(f->C_UnwrapKey(s, m, k->key, out, 32, t.a, t.n, &o));
         expect_error(f->C_SignRecoverInit(s, m, k->key));
@@ -392,7 +396,14 @@ static void test_other_mechanisms(void **state)
     (void)state;
     start();
     for (size_t i = 0; i < n_kinds; i++) {
+        struct template t;
         callers_key = object_import(kinds[i].s, known, sizeof known);
+        template_secret(&t);
+        t.numbers[1] = CKK_AES;
+        template_bytes(&t, CKA_VALUE, known, 32);
+        template_bool(&t, CKA_WRAP, true);
+        template_bool(&t, CKA_UNWRAP, true);
+        require_ok(f->C_CreateObject(kinds[i].s, t.a, t.n, &callers_kek));
         each_mechanism(no_derivation, &kinds[i]);
         each_mechanism(no_operation, &kinds[i]);
         for (CK_MECHANISM_TYPE m = 0; m < 0x5000; m++)
