@@ -141,3 +141,41 @@ bool seal_open(const struct seal *s, const struct seal_label *label, struct span
     secmem_free(key);
     return ok;
 }
+
+/* ---- the store's own ---- */
+
+struct seal *seal_for_store(const struct store_kind *kind, struct store *store,
+                            const struct secret *master_key, struct fault *fault)
+{
+    static const char WORD[] = "skipd store";
+    const struct span word = {(const uint8_t *)WORD, sizeof WORD};
+    const struct seal_label label = {{(const uint8_t *)"check", 5}, "", ""};
+    uint8_t salt[SEAL_SALT_LEN], check[sizeof WORD + SEAL_OVERHEAD], opened[sizeof WORD];
+    enum store_result r = kind->fact_read(store, "salt", salt, sizeof salt, fault);
+    struct seal *seal = NULL;
+
+    /* what is written first counts: another key source may be starting on the same store */
+    if (r == STORE_NOT_FOUND && crypto_random(salt, sizeof salt)) {
+        r = kind->fact_write(store, "salt", (struct span){salt, sizeof salt}, fault);
+        if (r == STORE_OK)
+            r = kind->fact_read(store, "salt", salt, sizeof salt, fault);
+    }
+    if (r != STORE_OK || (seal = seal_new(master_key, salt, fault)) == NULL)
+        return NULL;
+    r = kind->fact_read(store, "check", check, sizeof check, fault);
+    if (r == STORE_NOT_FOUND && seal_close(seal, &label, word, check)) {
+        r = kind->fact_write(store, "check", (struct span){check, sizeof check}, fault);
+        if (r == STORE_OK)
+            r = kind->fact_read(store, "check", check, sizeof check, fault);
+    }
+    if (r != STORE_OK)
+        goto bad;
+    if (!seal_open(seal, &label, (struct span){check, sizeof check}, opened)) {
+        fault_set(fault, "store: it was made with another master key");
+        goto bad;
+    }
+    return seal;
+bad:
+    seal_free(seal);
+    return NULL;
+}

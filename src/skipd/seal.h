@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/secret.h"
+#include "skipd/store.h"
 
 #define SEAL_SALT_LEN 16
 #define SEAL_OVERHEAD 28
@@ -23,6 +24,12 @@ struct seal;
 /* Derives the store key. NULL with the reason in `fault`. */
 struct seal *seal_new(const struct secret *master_key, const uint8_t salt[static SEAL_SALT_LEN],
                       struct fault *fault);
+
+/* The store key of a store, from the salt that is kept there. A sealed word in the store tells whether this
+ * is the master key that it was made with. The first who comes writes both. NULL with the reason in `fault`.
+ */
+struct seal *seal_for_store(const struct store_kind *kind, struct store *store,
+                            const struct secret *master_key, struct fault *fault);
 
 /* Wipes and frees; NULL is allowed. */
 void seal_free(struct seal *s);
