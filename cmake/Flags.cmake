@@ -12,6 +12,9 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fsta
                     -fcf-protection -fno-delete-null-pointer-checks)
 add_compile_definitions(_GNU_SOURCE)
 add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  add_link_options(-Wl,-z,shstk) # all of ours is; the C library's start files say nothing, and then neither would the linker
+endif()
 if(PPK_SANITIZE)
   add_compile_options(-fsanitize=${PPK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${PPK_SANITIZE})
