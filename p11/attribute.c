@@ -12,6 +12,9 @@
     (FLAG_TOKEN | FLAG_SENSITIVE | FLAG_ALWAYS_SENSITIVE | FLAG_SIGN | FLAG_VERIFY | FLAG_DERIVE |           \
      FLAG_FROM_CONFIGURED)
 
+/* A key-encryption key wraps. */
+#define FLAGS_KEK (FLAG_TOKEN | FLAG_SENSITIVE | FLAG_ALWAYS_SENSITIVE | FLAG_WRAP | FLAG_TRUSTED)
+
 uint32_t object_flags(const struct slot *s, const struct object *o)
 {
     const uint32_t private = slot_object_private(s, o) ? FLAG_PRIVATE : 0;
@@ -24,6 +27,8 @@ uint32_t object_flags(const struct slot *s, const struct object *o)
         return FLAGS_CONFIGURED | private;
     case OBJECT_PPK:
         return FLAGS_CONFIGURED | FLAG_NEVER_EXTRACTABLE | FLAG_DESTROYABLE;
+    case OBJECT_KEK:
+        return FLAGS_KEK | private;
     case OBJECT_KEY:
         break;
     }
@@ -40,6 +45,7 @@ const struct slot_peer *object_peer(const struct object *o)
     case OBJECT_PPK:
         return o->peer;
     case OBJECT_KEY:
+    case OBJECT_KEK:
         break;
     }
     return NULL;
@@ -228,6 +234,8 @@ static CK_RV configured_label(const struct object *o, struct attribute_value *v)
 {
     const struct slot_peer *peer = object_peer(o);
 
+    if (o->kind == OBJECT_KEK)
+        return give_text(v, ((const struct kek *)o->of)->name);
     return give_text(v, o->kind == OBJECT_PSK ? peer->psk_label : peer->peer->name);
 }
 
@@ -243,7 +251,7 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
         return rv;
     switch (row->type) {
     case CKA_KEY_TYPE:
-        return give_number(v, CKK_GENERIC_SECRET);
+        return give_number(v, o->kind == OBJECT_KEK ? CKK_AES : CKK_GENERIC_SECRET);
     case CKA_LABEL:
         return configured_label(o, v);
     case CKA_ID:
@@ -262,6 +270,12 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
     case CKA_ALLOWED_MECHANISMS:
         allowed = policy_allowed(o);
         return give(v, allowed->types, allowed->n * sizeof allowed->types[0]);
+    default:
+        break;
+    }
+    if (o->kind == OBJECT_KEK) /* of no peer */
+        return CKR_ATTRIBUTE_TYPE_INVALID;
+    switch (row->type) {
     case CKA_PPK_KIND:
         return give_number(v, o->kind == OBJECT_PPK      ? PPK_KIND_DYNAMIC
                               : o->kind == OBJECT_MANUAL ? PPK_KIND_MANUAL
@@ -340,6 +354,7 @@ CK_RV attribute_value(const struct slot *s, const struct object *o, const struct
     case OBJECT_PSK:
     case OBJECT_MANUAL:
     case OBJECT_PPK:
+    case OBJECT_KEK:
         break;
     }
     return configured_value(s, o, row, v);

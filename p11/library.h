@@ -30,6 +30,7 @@ struct slot {
     const struct keyring *keyring;
     struct ppk_store *store;
     struct slot_peer *peers;    /* in the order of the keyring's */
+    CK_OBJECT_HANDLE *keks;     /* likewise: its key-encryption keys */
     struct table *manual_by_id; /* to the struct manual_handle */
     bool any_dynamic;           /* a peer has dynamic PPKs: a search may fetch */
     bool login_required; /* secrets of Type 6 were sealed at C_Initialize: theirs are private objects */

@@ -17,6 +17,7 @@ enum object_kind {
     OBJECT_MANUAL, /* a manual PPK; of: struct manual_ppk, peer: struct slot_peer */
     OBJECT_PPK,    /* a dynamic PPK; of: struct ppk */
     OBJECT_KEY,    /* a session's key; of: struct key */
+    OBJECT_KEK,    /* a line card's key-encryption key; of: struct kek */
 };
 
 struct object {

@@ -13,18 +13,22 @@ static const CK_MECHANISM_TYPE ppk_types[] = {
     CKM_IKE2_PRF_PLUS_DERIVE, CKM_IKE_PRF_DERIVE, CKM_NSS_IKE_PRF_PLUS_DERIVE, CKM_NSS_IKE_PRF_DERIVE, HMACS,
 };
 static const CK_MECHANISM_TYPE psk_types[] = {CKM_IKE_PRF_DERIVE, CKM_NSS_IKE_PRF_DERIVE, HMACS};
+static const CK_MECHANISM_TYPE kek_types[] = {CKM_AES_KEY_WRAP_KWP};
 
 static const struct policy_mechanisms ppk_mechanisms = {ppk_types, sizeof ppk_types / sizeof ppk_types[0]};
 static const struct policy_mechanisms psk_mechanisms = {psk_types, sizeof psk_types / sizeof psk_types[0]};
+static const struct policy_mechanisms kek_mechanisms = {kek_types, sizeof kek_types / sizeof kek_types[0]};
 
 const struct policy_mechanisms *policy_allowed(const struct object *o)
 {
-    return o->kind == OBJECT_PSK ? &psk_mechanisms : &ppk_mechanisms;
+    return o->kind == OBJECT_PSK   ? &psk_mechanisms
+           : o->kind == OBJECT_KEK ? &kek_mechanisms
+                                   : &ppk_mechanisms;
 }
 
 bool policy_configured(const struct object *o)
 {
-    return o->kind == OBJECT_PSK || o->kind == OBJECT_MANUAL || o->kind == OBJECT_PPK;
+    return o->kind != OBJECT_KEY && o->kind != OBJECT_PEER;
 }
 
 const struct secret *policy_secret(const struct object *o)
@@ -38,6 +42,8 @@ const struct secret *policy_secret(const struct object *o)
         return ((const struct ppk *)o->of)->value;
     case OBJECT_KEY:
         return ((const struct key *)o->of)->value;
+    case OBJECT_KEK:
+        return atomic_load(&((const struct kek *)o->of)->key.value);
     case OBJECT_PEER:
         break;
     }
@@ -95,15 +101,24 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
     return CKR_OK;
 }
 
-CK_RV policy_wrapped(const struct slot *s, const struct object *o)
+/* Does the keyring keep what is derived from its keys inside, and is this of those? */
+static bool kept_inside(const struct slot *s, uint32_t sources)
+{
+    return s->keyring->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
+}
+
+CK_RV policy_wrapped(const struct slot *s, const struct object *kek, const struct object *o)
 {
     const uint32_t flags = object_flags(s, o);
+    const bool trusted = (object_flags(s, kek) & FLAG_TRUSTED) != 0;
 
     if (policy_configured(o) || (flags & FLAG_EXTRACTABLE) == 0)
         return CKR_KEY_UNEXTRACTABLE;
-    /* Whoever imports a wrapping key knows it: none is trusted. */
-    if ((flags & FLAG_DERIVED) == 0 || (flags & FLAG_WRAP_WITH_TRUSTED) != 0 ||
-        ((const struct key *)o->of)->type != CKK_AES)
+    if ((flags & FLAG_DERIVED) == 0 || ((const struct key *)o->of)->type != CKK_AES)
+        return CKR_KEY_NOT_WRAPPABLE;
+    if ((flags & FLAG_WRAP_WITH_TRUSTED) != 0 && (!trusted || (flags & FLAG_KNOWN_PARTS) != 0))
+        return CKR_KEY_NOT_WRAPPABLE;
+    if (trusted && s->keyring->derived_sensitive && !kept_inside(s, flags))
         return CKR_KEY_NOT_WRAPPABLE;
     return CKR_OK;
 }
@@ -128,12 +143,6 @@ CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len)
     if ((flags & FLAG_KNOWN_PARTS) != 0)
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     return len < POLICY_EXTRACT_MIN ? CKR_KEY_FUNCTION_NOT_PERMITTED : CKR_OK;
-}
-
-/* Does the keyring keep what is derived from its keys inside, and is this of those? */
-static bool kept_inside(const struct slot *s, uint32_t sources)
-{
-    return s->keyring->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
 }
 
 CK_RV policy_derived_len(const struct slot *s, const struct object *base, const struct object *second,
@@ -173,25 +182,28 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
      * own making has a readable twin (by the same derivation), or is so short that all values can be tried.
      */
     const uint32_t unknown = FLAG_FROM_CONFIGURED | FLAG_ALWAYS_SENSITIVE;
+    const bool inside = kept_inside(s, any);
     uint32_t flags = policy_asked_flags(t, type, (any & FLAG_SENSITIVE) != 0, (all & FLAG_EXTRACTABLE) != 0,
                                         (any & FLAG_PRIVATE) != 0);
 
-    /* Pieces of a key are as secret as the key; what a prf makes of it is as the template says, unless the
-     * keyring says more. */
-    if ((pieces && (any & FLAG_SENSITIVE) != 0) || kept_inside(s, any))
-        flags |= FLAG_SENSITIVE;
-    if ((pieces && (all & FLAG_EXTRACTABLE) == 0) || kept_inside(s, any))
-        flags &= ~(uint32_t)FLAG_EXTRACTABLE;
-    if ((history & FLAG_ALWAYS_SENSITIVE) != 0 && (flags & FLAG_SENSITIVE) != 0)
-        flags |= FLAG_ALWAYS_SENSITIVE;
-    if ((history & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
-        flags |= FLAG_NEVER_EXTRACTABLE;
-    flags |= (any & FLAG_FROM_CONFIGURED) | FLAG_DERIVED;
     if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||
         (m->kind == MECHANISM_CONCAT_KEY && (all & unknown) != unknown) ||
         (pieces && (any & FLAG_KNOWN_PARTS) != 0))
         flags |= FLAG_KNOWN_PARTS;
-    return flags;
+    /* Pieces of a key are as secret as the key; what a prf makes of it is as the template says, unless the
+     * keyring says more. */
+    if ((pieces && (any & FLAG_SENSITIVE) != 0) || inside)
+        flags |= FLAG_SENSITIVE;
+    if ((pieces && (all & FLAG_EXTRACTABLE) == 0) ||
+        (inside && (s->keyring->n_keks == 0 || (flags & FLAG_KNOWN_PARTS) != 0)))
+        flags &= ~(uint32_t)FLAG_EXTRACTABLE;
+    if ((pieces && (any & FLAG_WRAP_WITH_TRUSTED) != 0) || (inside && (flags & FLAG_EXTRACTABLE) != 0))
+        flags |= FLAG_WRAP_WITH_TRUSTED;
+    if ((history & FLAG_ALWAYS_SENSITIVE) != 0 && (flags & FLAG_SENSITIVE) != 0)
+        flags |= FLAG_ALWAYS_SENSITIVE;
+    if ((history & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
+        flags |= FLAG_NEVER_EXTRACTABLE;
+    return flags | (any & FLAG_FROM_CONFIGURED) | FLAG_DERIVED;
 }
 
 void policy_use(struct slot *s, const struct object *o)

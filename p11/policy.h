@@ -6,7 +6,13 @@
  * Wrapping keeps two kinds of AES keys apart: session keys, which were derived, are wrapped and never wrap;
  * and key-encryption keys, which came from outside, wrap and are never wrapped. What is unwrapped is a
  * key-encryption key again and does nothing else, so that a session key that comes back wrapped cannot be
- * read, used or taken apart. */
+ * read, used or taken apart.
+ *
+ * Whoever imports a key-encryption key may know it; those of the configuration he does not: they alone are
+ * CKA_TRUSTED. What a strict keyring (derived-keys sensitive) makes extractable it makes
+ * CKA_WRAP_WITH_TRUSTED, and the other way round its configuration's key-encryption keys take nothing else,
+ * nor a key of which parts are known: wrapping is deterministic, so that who may choose what is wrapped could
+ * compare. */
 #ifndef PPK_P11_POLICY_H
 #define PPK_P11_POLICY_H
 
@@ -35,7 +41,7 @@ struct policy_mechanisms {
 };
 const struct policy_mechanisms *policy_allowed(const struct object *o);
 
-/* Is this a PPK or a pre-shared key? */
+/* Is this a PPK, a pre-shared key or a key-encryption key of the configuration? */
 bool policy_configured(const struct object *o);
 
 /* May this key, as the base of CKM_IKE_PRF_DERIVE, take part in this? `as_data`: prf(Ni|Nr, key). A PSK does
@@ -47,9 +53,10 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
 CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len);
 #define POLICY_EXTRACT_MIN 16 /* bytes */
 
-/* May this key leave wrapped? CKR_OK; CKR_KEY_UNEXTRACTABLE: it is a PPK or a PSK, or not CKA_EXTRACTABLE;
- * CKR_KEY_NOT_WRAPPABLE: it is no derived AES key, or needs a trusted wrapping key, and there is none. */
-CK_RV policy_wrapped(const struct slot *s, const struct object *o);
+/* May this key leave wrapped under that one? CKR_OK; CKR_KEY_UNEXTRACTABLE: it is one of the configuration,
+ * or not CKA_EXTRACTABLE; CKR_KEY_NOT_WRAPPABLE: it is no derived AES key, or needs a trusted wrapping key,
+ * or the trusted wrapping key another key. */
+CK_RV policy_wrapped(const struct slot *s, const struct object *kek, const struct object *o);
 
 /* The flags of a key that is unwrapped. CKR_OK, or CKR_TEMPLATE_INCONSISTENT: the template asks for more than
  * a key-encryption key. */

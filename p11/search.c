@@ -240,6 +240,15 @@ static void add_psk_of_label(struct search *q)
         add(q, search_slot_peer(q->slot, p)->psk);
 }
 
+static void add_kek_of_label(struct search *q)
+{
+    const struct keyring *k = q->slot->keyring;
+    const struct kek *kek = keyring_kek_by_name(k, q->label->pValue, q->label->ulValueLen);
+
+    if (kek != NULL)
+        add(q, q->slot->keks[kek - k->keks]);
+}
+
 /* What a search without ID finds, once what it had to fetch is here (q->fetched). */
 void search_complete(struct search *q)
 {
@@ -257,6 +266,7 @@ void search_complete(struct search *q)
     if (label.len > 0) {
         keys_each(q->slot->library->keys, q->slot->id, KEY_BY_LABEL, label, add, q);
         add_psk_of_label(q);
+        add_kek_of_label(q);
     }
     keep_matching(q);
 }

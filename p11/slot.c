@@ -33,6 +33,9 @@ static bool secret_sealed(const struct config_secret *s)
 /* Does anything of this keyring, or of the profiles that it uses, need the master key? */
 static bool keyring_sealed(const struct keyring *k)
 {
+    for (size_t i = 0; i < k->n_keks; i++)
+        if (secret_sealed(&k->keks[i].key))
+            return true;
     for (size_t i = 0; i < k->n_peers; i++) {
         const struct peer *p = &k->peers[i];
         if (secret_sealed(&p->psk) || (p->dynamic != NULL && secret_sealed(&p->dynamic->psk)))
@@ -51,6 +54,8 @@ static const struct config_secret *config_secret_of(const struct object *o)
         return &((const struct slot_peer *)o->of)->peer->psk;
     if (o->kind == OBJECT_MANUAL)
         return &((const struct manual_ppk *)o->of)->key;
+    if (o->kind == OBJECT_KEK)
+        return &((const struct kek *)o->of)->key;
     return NULL;
 }
 
@@ -130,6 +135,19 @@ static bool peer_make(struct slot *s, struct slot_peer *sp, struct manual_handle
     return true;
 }
 
+static bool keks_make(struct slot *s)
+{
+    const struct keyring *k = s->keyring;
+
+    s->keks = calloc(k->n_keks + 1, sizeof *s->keks);
+    for (size_t i = 0; s->keks != NULL && i < k->n_keks; i++) {
+        s->keks[i] = object_add(s->library->objects, OBJECT_KEK, s->id, &k->keks[i], NULL);
+        if (s->keks[i] == CK_INVALID_HANDLE)
+            return false;
+    }
+    return s->keks != NULL;
+}
+
 static bool slot_make(struct slot *s, struct manual_handle **manual)
 {
     const struct ppk_events events = {ppk_added, ppk_removed, s};
@@ -138,7 +156,7 @@ static bool slot_make(struct slot *s, struct manual_handle **manual)
     s->login_required = keyring_sealed(k);
     s->peers = calloc(k->n_peers == 0 ? 1 : k->n_peers, sizeof *s->peers);
     s->manual_by_id = table_new();
-    if (s->peers == NULL || s->manual_by_id == NULL)
+    if (s->peers == NULL || s->manual_by_id == NULL || !keks_make(s))
         return false;
     for (size_t i = 0; i < k->n_peers; i++) {
         s->peers[i].peer = &k->peers[i];
@@ -192,6 +210,7 @@ void slots_free(struct library *l)
             free(s->peers[p].manual);
         }
         free(s->peers);
+        free(s->keks);
         table_free(s->manual_by_id);
         random_pool_clear(&s->random);
         pthread_mutex_destroy(&s->lock);

@@ -64,7 +64,7 @@ static CK_RV kek_find(const struct slot *s, CK_OBJECT_HANDLE handle, CK_MECHANIS
 
     if (o == NULL || o->kind == OBJECT_PEER)
         rv = wrap ? CKR_WRAPPING_KEY_HANDLE_INVALID : CKR_UNWRAPPING_KEY_HANDLE_INVALID;
-    else if (o->kind != OBJECT_KEY || ((const struct key *)o->of)->type != CKK_AES)
+    else if (o->kind != OBJECT_KEK && (o->kind != OBJECT_KEY || ((const struct key *)o->of)->type != CKK_AES))
         rv = wrap ? CKR_WRAPPING_KEY_TYPE_INCONSISTENT : CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT;
     else
         rv = policy_check(s, o, mechanism, role);
@@ -116,7 +116,7 @@ CK_RV key_wrap(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OBJE
     if (rv != CKR_OK)
         goto out;
     o = object_find(s, key);
-    rv = o == NULL || o->kind == OBJECT_PEER ? CKR_KEY_HANDLE_INVALID : policy_wrapped(s, o);
+    rv = o == NULL || o->kind == OBJECT_PEER ? CKR_KEY_HANDLE_INVALID : policy_wrapped(s, kek, o);
     if (rv != CKR_OK)
         goto out;
     size = (secret_len(policy_secret(o)) + BLOCK - 1) / BLOCK * BLOCK + BLOCK;
@@ -201,7 +201,6 @@ CK_RV key_unwrap(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OB
         if (rv != CKR_OK)
             secret_free(value);
     }
-    if (kek != NULL)
-        object_put(s->library->objects, kek);
+    object_put(s->library->objects, kek);
     return rv;
 }

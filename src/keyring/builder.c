@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What each command of ppk.conf does to the configuration under construction. */
 #include "keyring/builder.h"
+#include "config/type6.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #define TLS_PSK_MIN 16
 #define TLS_PSK_MAX 512
 #define SERVERS_MAX 16
+#define KEK_MIN     16
+#define KEK_MAX     32
 
 /* Adds a zeroed element of `size` bytes to an array; `array` is the address of the pointer to its first
  * element. NULL, and told: no memory. The pointer is copied, since it is not a void pointer. */
@@ -161,17 +164,45 @@ void apply_derived_keys(struct config_call *call)
         k->derived_sensitive = config_get(call, "extractable|sensitive")->choice == 1;
 }
 
+/* NAME becomes a label, which must not look as those of pre-shared keys do. */
+static void label_check(struct config_call *call, const char *whose)
+{
+    static const char suffix[] = "/psk";
+    const struct config_value *name = config_get(call, "NAME");
+
+    if (name->len >= strlen(suffix) && strcmp(name->text + name->len - strlen(suffix), suffix) == 0)
+        config_wrong(call, "%s's name must not end with %s, as the labels of pre-shared keys do", whose,
+                     suffix);
+}
+
+void apply_kek(struct config_call *call)
+{
+    struct keyring *k = keyring_current(call);
+    struct kek *kek = k != NULL ? array_add(call, &k->keks, &k->n_keks, sizeof *kek) : NULL;
+    size_t len = KEK_MIN;
+
+    if (kek == NULL)
+        return;
+    label_check(call, "a key-encryption key");
+    kek->name = word_copy(call, "NAME");
+    kek->line = call->line;
+    secret_take(call, &kek->key, "key-encryption key", KEK_MIN, KEK_MAX);
+    if (kek->key.sealed != NULL)
+        len = type6_length(kek->key.sealed);
+    else if (kek->key.value != NULL)
+        len = secret_len(kek->key.value);
+    if (len % 8 != 0)
+        config_wrong(call, "the key-encryption key has %zu bytes; an AES key has 16, 24 or 32", len);
+}
+
 void apply_peer(struct config_call *call)
 {
-    static const char suffix[] = "/psk"; /* of the labels of pre-shared keys */
-    const struct config_value *name = config_get(call, "NAME");
     struct keyring *k = keyring_current(call);
     struct peer *p = k != NULL ? array_add(call, &k->peers, &k->n_peers, sizeof *p) : NULL;
 
     if (p == NULL)
         return;
-    if (name->len >= strlen(suffix) && strcmp(name->text + name->len - strlen(suffix), suffix) == 0)
-        config_wrong(call, "a peer's name must not end with %s, as the labels of pre-shared keys do", suffix);
+    label_check(call, "a peer");
     p->name = word_copy(call, "NAME");
     p->line = call->line;
 }

@@ -27,6 +27,7 @@ struct builder {
 void apply_master_key(struct config_call *call);
 void apply_keyring(struct config_call *call);
 void apply_derived_keys(struct config_call *call);
+void apply_kek(struct config_call *call);
 void apply_peer(struct config_call *call);
 void apply_address(struct config_call *call);
 void apply_psk(struct config_call *call);
@@ -55,6 +56,7 @@ void apply_match(struct config_call *call);
 void print_master_key(struct config_printer *p, const void *object);
 void print_keyrings(struct config_printer *p, const void *object);
 void print_derived_keys(struct config_printer *p, const void *object);
+void print_keks(struct config_printer *p, const void *object);
 void print_peers(struct config_printer *p, const void *object);
 void print_addresses(struct config_printer *p, const void *object);
 void print_psk(struct config_printer *p, const void *object);

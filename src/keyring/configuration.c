@@ -126,7 +126,12 @@ void configuration_free(struct configuration *c)
     for (size_t i = 0; i < c->n_keyrings; i++) {
         for (size_t j = 0; j < c->keyrings[i].n_peers; j++)
             peer_clear(&c->keyrings[i].peers[j]);
+        for (size_t j = 0; j < c->keyrings[i].n_keks; j++) {
+            free(c->keyrings[i].keks[j].name);
+            config_secret_clear(&c->keyrings[i].keks[j].key);
+        }
         free(c->keyrings[i].peers);
+        free(c->keyrings[i].keks);
         free(c->keyrings[i].name);
     }
     for (size_t i = 0; i < c->n_profiles; i++)

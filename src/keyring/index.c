@@ -69,6 +69,7 @@ void configuration_index_free(struct configuration *c)
         if (k == NULL)
             continue;
         table_free(k->names);
+        table_free(k->keks);
         table_free(k->system_ids);
         free(k->next);
         free(k->groups);
@@ -121,6 +122,20 @@ static void manual_ids_check(const struct keyring *k, struct config_errors *erro
         }
     }
     table_free(ids);
+}
+
+/* Their names are labels, as those of the peers are. */
+static void keks_build(struct keyring *k, struct config_errors *errors)
+{
+    for (size_t i = 0; i < k->n_keks; i++) {
+        struct kek *kek = &k->keks[i];
+        const struct peer *same = kek->name == NULL ? NULL : table_get(k->index->names, span_of(kek->name));
+
+        name_add(k->index->keks, "key-encryption-key", kek->name, kek, offsetof(struct kek, line), errors);
+        if (same != NULL)
+            config_error(errors, kek->line, "key-encryption-key \"%s\" has the name of a peer (line %u)",
+                         kek->name, same->line);
+    }
 }
 
 static int group_compare(const void *a, const void *b)
@@ -186,13 +201,15 @@ void keyring_index_build(struct keyring *k, struct config_errors *errors)
     struct keyring_index *index = calloc(1, sizeof *index);
 
     k->index = index;
-    if (index == NULL || (index->names = table_new()) == NULL || (index->system_ids = table_new()) == NULL ||
+    if (index == NULL || (index->names = table_new()) == NULL || (index->keks = table_new()) == NULL ||
+        (index->system_ids = table_new()) == NULL ||
         (index->next = calloc(k->n_peers + 1, sizeof *index->next)) == NULL) {
         config_error(errors, 0, "no memory left");
         return;
     }
     for (size_t i = 0; i < k->n_peers; i++)
         name_add(index->names, "peer", k->peers[i].name, &k->peers[i], offsetof(struct peer, line), errors);
+    keks_build(k, errors);
     manual_ids_check(k, errors);
     if (!system_ids_build(k) || !groups_build(k, errors))
         config_error(errors, 0, "no memory left");

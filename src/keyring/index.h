@@ -24,6 +24,7 @@ struct group_range {
 
 struct keyring_index {
     struct table *names;
+    struct table *keks;       /* by name */
     struct table *system_ids; /* the first peer of each */
     size_t *next;             /* per peer: the next one with its system ID, or SIZE_MAX */
     struct group_entry *groups;

@@ -87,12 +87,21 @@ struct peer {
     unsigned line;
 };
 
+/* key-encryption-key NAME key …: of a line card, which takes session keys that are wrapped under it */
+struct kek {
+    char *name;
+    struct config_secret key; /* 16, 24 or 32 bytes */
+    unsigned line;
+};
+
 struct keyring {
     char *name; /* 1 to 32 bytes of UTF-8: it is the token's label */
     struct peer *peers;
     size_t n_peers;
+    struct kek *keks; /* names are unique among them and the peers */
+    size_t n_keks;
     bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves,
-                               whatever a template asks */
+                               whatever a template asks, but wrapped under one of `keks` */
     unsigned line;
     struct keyring_index *index; /* private: peers by name, address and system ID */
 };
@@ -167,6 +176,9 @@ const struct config_language *configuration_language(void);
 struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, size_t len);
 struct peer *keyring_peer_by_address(const struct keyring *k, const uint8_t *address, size_t len);
 struct peer *keyring_peer_by_system_id(const struct keyring *k, const char *id, size_t len, size_t *cursor);
+
+/* The key-encryption key of this name, or NULL. O(1) */
+struct kek *keyring_kek_by_name(const struct keyring *k, const char *name, size_t len);
 
 /* Must an IKE SA with this peer not be without a PPK? (any of its ppk commands says "required") */
 bool peer_ppk_required(const struct peer *p);

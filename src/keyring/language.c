@@ -25,8 +25,13 @@ static const struct config_command commands[] = {
     {CONFIG_IN(KEYRING), "derived-keys {extractable|sensitive}", 0, CONFIG_ONCE,
      "Whether the keys that are derived from this keyring's keys may leave the token if the caller asks for "
      "it\n"
-     "(the default), or never.",
+     "(the default), or never, but wrapped under one of the keyring's\n.Cm key-encryption-key .",
      apply_derived_keys, print_derived_keys},
+    {CONFIG_IN(KEYRING), "key-encryption-key <NAME:127> key [0|6|hex] <KEY:secret>", 0, 0,
+     "The key of a line card, an AES key of 16, 24 or 32 bytes, and its label.\n"
+     "Session keys that were derived in the token can be wrapped under it, and it does nothing else.\n"
+     "May be given several times, with different names.",
+     apply_kek, print_keks},
     {CONFIG_IN(KEYRING), "peer <NAME:127>", PEER, 0, "A peer; keys carry its name as their label.",
      apply_peer, print_peers},
     {CONFIG_IN(PEER), "address <ADDRESS:group>", 0, 0,

@@ -24,6 +24,11 @@ struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, siz
     return table_get(k->index->names, span_make(name, len));
 }
 
+struct kek *keyring_kek_by_name(const struct keyring *k, const char *name, size_t len)
+{
+    return table_get(k->index->keks, span_make(name, len));
+}
+
 /* The entry of the range that has these masked bytes, or NULL. */
 static const struct group_entry *range_search(const struct keyring_index *index,
                                               const struct group_range *range, const uint8_t *masked)

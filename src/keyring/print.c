@@ -61,6 +61,19 @@ void print_derived_keys(struct config_printer *p, const void *object)
         print_one(p, "sensitive");
 }
 
+void print_keks(struct config_printer *p, const void *object)
+{
+    const struct keyring *k = object;
+
+    for (size_t i = 0; i < k->n_keks; i++) {
+        const char *sealed = k->keks[i].key.sealed;
+        const char *values[] = {k->keks[i].name, sealed != NULL ? "6" : NULL,
+                                sealed != NULL ? sealed : removed};
+
+        config_print(p, values, COUNT(values), NULL);
+    }
+}
+
 void print_peers(struct config_printer *p, const void *object)
 {
     const struct keyring *k = object;

@@ -73,6 +73,8 @@ void builder_resolve(struct builder *b, struct config_errors *errors)
             for (size_t m = 0; m < k->peers[j].n_manual; m++)
                 c->sealed = c->sealed || is_sealed(&k->peers[j].manual[m].key);
         }
+        for (size_t j = 0; j < k->n_keks; j++)
+            c->sealed = c->sealed || is_sealed(&k->keks[j].key);
         keyring_index_build(k, errors);
     }
 }

@@ -14,6 +14,12 @@ static void sealed_each(const struct configuration *c, bool (*visit)(void *conte
             return;
     }
     for (size_t i = 0; i < c->n_keyrings; i++) {
+        for (size_t j = 0; j < c->keyrings[i].n_keks; j++) {
+            struct config_secret *s = &c->keyrings[i].keks[j].key;
+
+            if (s->sealed != NULL && !visit(context, s))
+                return;
+        }
         for (size_t j = 0; j < c->keyrings[i].n_peers; j++) {
             struct peer *p = &c->keyrings[i].peers[j];
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C_Login and C_Logout: the master key as the user PIN, which opens the secrets of Type 6. */
-#include "conf.h"
+#include "derive.h"
 #include "guard.h"
-#include "harness.h"
-#include "oracle.h"
+#include "kwp.h"
 
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
@@ -165,6 +164,38 @@ static void test_login(void **state)
            "has the PIN or the secret");
 }
 
+/* A key-encryption key of Type 6 is seen, and wraps, only after the login. */
+static void test_kek(void **state)
+{
+    static const char kek[] = "a KEK, of Type 6, for one card..";
+    char text[600];
+    uint8_t out[64];
+    CK_OBJECT_HANDLE handle = 0, key = 0;
+    CK_ULONG n = sizeof out;
+    struct template t = {.n = 0}, aes = {.n = 0};
+    (void)state;
+    type6_make(MASTER, kek, text, sizeof text);
+    harness_conf("keyring sealed\n key-encryption-key card key 6 %s\n", text);
+    require_ok(f->C_Initialize(NULL));
+    CK_SESSION_HANDLE s = harness_session("sealed");
+    template_text(&t, CKA_LABEL, "card");
+    expect(object_search(s, &t, NULL, 0, NULL) == 0, "seen before the login");
+    require_ok(login(s, CKU_USER, MASTER));
+    handle = object_only(s, &t);
+    expect(object_bool(s, handle, CKA_PRIVATE) == 1, "not private");
+    template_number(&aes, CKA_KEY_TYPE, CKK_AES);
+    template_number(&aes, CKA_VALUE_LEN, 32);
+    template_bool(&aes, CKA_EXTRACTABLE, true);
+    require_ok(derive_prf_plus(s, false, &oracle_prfs[1], object_import(s, "a base key", 10), 0, "x", 1, &aes,
+                               &key));
+    expect_ok(f->C_WrapKey(s, &kwp, handle, key, out, &n));
+    expect_ok(f->C_Logout(s));
+    expect(object_search(s, &t, NULL, 0, NULL) == 0, "seen after the logout");
+    n = sizeof out;
+    expect_rv(CKR_WRAPPING_KEY_HANDLE_INVALID, f->C_WrapKey(s, &kwp, handle, key, out, &n));
+    expect(strstr(harness_log(), kek) == NULL, "the log has it");
+}
+
 /* A login in the middle of an operation of another kind changes nothing for it; one that fails neither. */
 static void test_login_where_none_is_needed(void **state)
 {
@@ -183,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TOKEN_TEST(test_login),
+        TOKEN_TEST(test_kek),
         TOKEN_TEST(test_login_where_none_is_needed),
     };
     harness_load();

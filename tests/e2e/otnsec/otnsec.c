@@ -3,18 +3,43 @@
  * be read: SKEYSEED, all SK_*, the PPK (RFC 8784, or RFC 9867's IKE_INTERMEDIATE), AUTH, a child's KEYMAT,
  * its two AES-256 keys, one for each direction, and the same after a rekey. The keys leave wrapped for the
  * card, which unwraps them; OpenSSL computes beside it what they have to be. */
-#include "../../token/conf.h"
-#include "card.h"
 #include "derive.h"
 #include "guard.h"
+#include "kwp.h"
 
 #include <jansson.h>
 
-enum { NONCE = 32, SPI = 8, SK_A = 32, SK_E = 36, SEED = 2 * NONCE + 2 * SPI, SHARED = 256, SK_MAX = 400 };
+enum {
+    CARD_KEY = 32,
+    NONCE = 32,
+    SPI = 8,
+    SK_A = 32,
+    SK_E = 36,
+    SEED = 2 * NONCE + 2 * SPI,
+    SHARED = 256,
+    SK_MAX = 400
+};
 
 static CK_SESSION_HANDLE s;
 static const struct oracle_prf *prf;
 static struct oracle_random dice = {8784};
+
+/* A line card: it has a key-encryption key, and takes session keys that were wrapped under it. */
+struct card {
+    uint8_t kek[CARD_KEY];
+};
+
+/* Which token, and how the card's key gets into it. */
+struct place {
+    const char *token, *ppk_id, *ppk, *psk_label, *psk;
+    bool configured; /* in ppk.conf; else imported wrapped under a transport key */
+};
+static const struct place places[] = {
+    {"main", MANUAL_1_ID, MANUAL_1_HEX, "alpha/psk", PSK_ALPHA, false},
+    {"cards", MANUAL_3_ID, MANUAL_3_HEX, "delta/psk", PSK_GAMMA, true},
+    {"strict-cards", MANUAL_3_ID, MANUAL_3_HEX, "delta/psk", PSK_GAMMA, true},
+};
+static const struct place *place = &places[0];
 
 /* A key in the token, and what it has to be. */
 struct both {
@@ -184,9 +209,9 @@ static void expect_auth(const struct both *sk_p, const uint8_t *nonce)
     size_t len = 0;
 
     template_kept(&t, 0);
-    require_ok(derive_prf(s, false, prf, DERIVE_PRF, object_by_label(s, "alpha/psk"), 0, pad, sizeof pad - 1,
-                          NULL, 0, &t, &inner.o));
-    oracle_hmac(prf, PSK_ALPHA, strlen(PSK_ALPHA), pad, sizeof pad - 1, inner.want);
+    require_ok(derive_prf(s, false, prf, DERIVE_PRF, object_by_label(s, place->psk_label), 0, pad,
+                          sizeof pad - 1, NULL, 0, &t, &inner.o));
+    oracle_hmac(prf, place->psk, strlen(place->psk), pad, sizeof pad - 1, inner.want);
     require_ok(f->C_SignInit(s, &m, sk_p->o));
     require_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t)id, sizeof id, maced, &n));
     oracle_hmac(prf, sk_p->want, sk_p->len, id, sizeof id, want);
@@ -202,12 +227,11 @@ static void expect_auth(const struct both *sk_p, const uint8_t *nonce)
     guard_release();
 }
 
-/* The card's key-encryption key in the token, imported wrapped under a transport key. */
-static CK_OBJECT_HANDLE card_join(const struct card *c)
+/* The card's key-encryption key, imported wrapped under a transport key. */
+static CK_OBJECT_HANDLE card_import(const struct card *c)
 {
     struct card transport;
     uint8_t wrapped[CARD_KEY + 8];
-    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_KWP, NULL, 0};
     CK_OBJECT_HANDLE unwrapping = 0, kek = 0;
     struct template t = {.n = 0};
 
@@ -218,7 +242,8 @@ static CK_OBJECT_HANDLE card_join(const struct card *c)
     template_bool(&t, CKA_SENSITIVE, true);
     template_bool(&t, CKA_UNWRAP, true);
     require_ok(f->C_CreateObject(s, t.a, t.n, &unwrapping));
-    require(card_give(&transport, c->kek, wrapped), "the card's key cannot be wrapped");
+    require(kwp_seal(transport.kek, CARD_KEY, c->kek, CARD_KEY, wrapped) == sizeof wrapped,
+            "the card's key cannot be wrapped");
     t = (struct template){.n = 0};
     template_number(&t, CKA_CLASS, CKO_SECRET_KEY);
     template_number(&t, CKA_KEY_TYPE, CKK_AES);
@@ -228,12 +253,31 @@ static CK_OBJECT_HANDLE card_join(const struct card *c)
     return kek;
 }
 
+/* A card whose key is in the token */
+static CK_OBJECT_HANDLE card_join(struct card *c)
+{
+    if (place->configured) {
+        oracle_unhex(KEK_1_HEX, c->kek, CARD_KEY);
+        return object_by_label(s, "card1");
+    }
+    oracle_fill(&dice, c->kek, CARD_KEY);
+    return card_import(c);
+}
+
+/* What the card gets is this key. */
+static void expect_card_takes(const struct card *c, const uint8_t *wrapped, size_t len, const uint8_t *want)
+{
+    uint8_t got[64];
+
+    expect(kwp_open(c->kek, CARD_KEY, wrapped, len, got) == CARD_KEY && memcmp(got, want, CARD_KEY) == 0,
+           "the card gets another key");
+}
+
 /* CREATE_CHILD_SA, with or without a new key exchange: KEYMAT, and its two keys at the card */
 static void child(const struct ike_sa *sa, const struct card *c, CK_OBJECT_HANDLE kek, bool exchange)
 {
     struct both g = exchange ? shared_secret() : (struct both){0};
-    uint8_t seed[SHARED + 2 * NONCE], want[2 * CARD_KEY], got[2][CARD_KEY], wrapped[2][CARD_KEY + 8];
-    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_KWP, NULL, 0};
+    uint8_t seed[SHARED + 2 * NONCE], want[2 * CARD_KEY], wrapped[CARD_KEY + 8], got[64];
     CK_OBJECT_HANDLE keymat = 0, key = 0;
     struct template t;
 
@@ -251,15 +295,14 @@ static void child(const struct ike_sa *sa, const struct card *c, CK_OBJECT_HANDL
         template_bool(&t, CKA_SENSITIVE, true);
         template_bool(&t, CKA_EXTRACTABLE, true);
         require_ok(derive_any(s, CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, keymat, &t, &key));
-        expect(object_bytes(s, key, CKA_VALUE, got[i], CARD_KEY) == (size_t)-1, "it leaves unwrapped, too");
+        expect(object_bytes(s, key, CKA_VALUE, got, sizeof got) == (size_t)-1, "it leaves unwrapped, too");
         require_ok(f->C_WrapKey(s, &kwp, kek, key, NULL, &n));
-        require(n == sizeof wrapped[i], "%lu bytes", n);
-        require_ok(f->C_WrapKey(s, &kwp, kek, key, wrapped[i], &n));
+        require(n == sizeof wrapped, "%lu bytes", n);
+        require_ok(f->C_WrapKey(s, &kwp, kek, key, wrapped, &n));
         expect_ok(f->C_DestroyObject(s, key));
-        require(card_take(c, wrapped[i], n, got[i]), "the card cannot unwrap it");
-        expect(memcmp(got[i], want + i * CARD_KEY, CARD_KEY) == 0, "the card has another key %zu", i);
-        wrapped[i][n - 1] ^= 1;
-        expect(!card_take(c, wrapped[i], n, got[i]), "the card took a damaged key");
+        expect_card_takes(c, wrapped, n, want + i * CARD_KEY);
+        wrapped[n - 1] ^= 1;
+        expect(kwp_open(c->kek, CARD_KEY, wrapped, n, got) == 0, "the card took a damaged key");
     }
     expect_ok(f->C_DestroyObject(s, keymat));
     guard_release();
@@ -285,24 +328,23 @@ static void rekey(struct ike_sa *sa)
 
 static void start(void)
 {
-    harness_conf("%s", CONF_MANUAL);
+    harness_conf("%s", CONF_MANUAL CONF_CARDS);
     require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_session(place->token);
 }
 
 static void whole(void mixing(struct ike_sa *sa, const struct both *ppk))
 {
     start();
-    for (size_t i = 1; i < 4; i++) { /* HMAC-SHA-256, 384, 512 */
-        struct both ppk = {.o = object_by_id(s, MANUAL_1_ID, strlen(MANUAL_1_ID))};
+    for (size_t i = 0; i < 4; i++) {
+        struct both ppk = {.o = object_by_id(s, place->ppk_id, strlen(place->ppk_id))};
         struct ike_sa sa;
         struct card card;
         CK_OBJECT_HANDLE kek;
 
         prf = &oracle_prfs[i];
-        expect_case("%s", prf->name);
-        ppk.len = oracle_unhex(MANUAL_1_HEX, ppk.want, sizeof ppk.want);
-        oracle_fill(&dice, card.kek, CARD_KEY);
+        expect_case("%s, %s", place->token, prf->name);
+        ppk.len = oracle_unhex(place->ppk, ppk.want, sizeof ppk.want);
         kek = card_join(&card);
         ike_sa_init(&sa);
         mixing(&sa, &ppk);
@@ -315,16 +357,27 @@ static void whole(void mixing(struct ike_sa *sa, const struct both *ppk))
     }
 }
 
+static void everywhere(void mixing(struct ike_sa *sa, const struct both *ppk))
+{
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        place = &places[i];
+        whole(mixing);
+        expect_ok(f->C_Finalize(NULL));
+    }
+    place = &places[0];
+    expect_case("%s", "");
+}
+
 static void test_rfc8784(void **state)
 {
     (void)state;
-    whole(mix_8784);
+    everywhere(mix_8784);
 }
 
 static void test_rfc9867(void **state)
 {
     (void)state;
-    whole(mix_9867);
+    everywhere(mix_9867);
 }
 
 static size_t member(const json_t *object, const char *name, uint8_t *out, size_t room)
@@ -341,8 +394,7 @@ static void test_vectors(void **state)
     (void)state;
     json_t *root = json_load_file(PPK_SOURCE_DIR "/tests/vectors/ikev2-chain-sha1.json", 0, NULL);
     json_t *in = json_object_get(root, "input"), *out = json_object_get(root, "expected");
-    uint8_t gir[64], ni[16], nr[16], seed[64], want[300], got[CARD_KEY], wrapped[CARD_KEY + 8];
-    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_KWP, NULL, 0};
+    uint8_t gir[64], ni[16], nr[16], seed[64], want[300], wrapped[CARD_KEY + 8];
     CK_OBJECT_HANDLE skeyseed = 0, all = 0, sk_d = 0, keymat = 0, key = 0, kek;
     struct card card;
     struct template t;
@@ -351,7 +403,6 @@ static void test_vectors(void **state)
     require(root != NULL, "no vectors");
     start();
     prf = oracle_prf_by_name("sha1");
-    oracle_fill(&dice, card.kek, CARD_KEY);
     kek = card_join(&card);
     size_t g_len = member(in, "gir", gir, sizeof gir), ni_len = member(in, "nInit", ni, sizeof ni),
            nr_len = member(in, "nResp", nr, sizeof nr), n = 0;
@@ -378,18 +429,16 @@ static void test_vectors(void **state)
         template_number(&t, CKA_KEY_TYPE, CKK_AES);
         require_ok(derive_any(s, CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, keymat, &t, &key));
         require_ok(f->C_WrapKey(s, &kwp, kek, key, wrapped, &len));
-        expect(card_take(&card, wrapped, len, got) && memcmp(got, want + i * CARD_KEY, CARD_KEY) == 0,
-               "the card has another key %zu than the vectors", i);
+        expect_card_takes(&card, wrapped, len, want + i * CARD_KEY);
     }
     guard_release();
     json_decref(root);
 }
 
-/* A keyring that keeps derived keys inside gives a card none, wrapped or not. */
+/* A keyring that keeps derived keys inside, and has no card's key configured, gives none, wrapped or not. */
 static void test_strict(void **state)
 {
     (void)state;
-    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_KWP, NULL, 0};
     CK_OBJECT_HANDLE key = 0;
     struct card card;
     struct template t;
@@ -398,7 +447,6 @@ static void test_strict(void **state)
     start();
     s = harness_session("strict");
     prf = &oracle_prfs[1];
-    oracle_fill(&dice, card.kek, CARD_KEY);
     template_kept(&t, CARD_KEY);
     template_entry(&t, CKA_EXTRACTABLE)->pValue = &(CK_BBOOL){CK_TRUE};
     template_number(&t, CKA_KEY_TYPE, CKK_AES);

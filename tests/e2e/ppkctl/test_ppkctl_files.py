@@ -21,6 +21,7 @@ GOOD = f"""keyring dynamic
  peer peer2
   ppk manual id two key {SECRET}
 keyring other
+ key-encryption-key card1 key {SECRET[:32]}
 ikev2 profile test
  keyring dynamic
  match address 10.0.0.1 255.255.255.0
@@ -69,7 +70,7 @@ class Check(PpkctlTest):
         path = self.write("ppk.conf", GOOD + f" tls psk id i kez {SECRET}\n nonsense {SECRET}\n{SECRET}\n")
         out, err = self.ppkctl("check", path, status=1)
         self.assertEqual(out, "")
-        self.assertEqual([line.split(": ")[0] for line in err.splitlines()], [f"{path}:{n}" for n in (14, 15, 16)])
+        self.assertEqual([line.split(": ")[0] for line in err.splitlines()], [f"{path}:{n}" for n in (15, 16, 17)])
         self.assertNotIn("sEcReT", err)
 
     def test_files(self):
@@ -103,6 +104,7 @@ class Show(PpkctlTest):
   ppk manual id two key <removed>
 !
 keyring other
+ key-encryption-key card1 key <removed>
 !
 sks profile qkd type remote
  kme server ipv4 127.0.0.1 port 10001
@@ -113,7 +115,7 @@ ikev2 profile test
 !
 """)
         self.assertEqual(self.ppkctl("show", "run", PPK_CONF=path)[0], out)
-        self.assertEqual(self.ppkctl("show", "keyring", "other", "--config", path)[0], "keyring other\n!\n")
+        self.assertEqual(self.ppkctl("show", "keyring", "other", "--config", path)[0], "keyring other\n key-encryption-key card1 key <removed>\n!\n")
         self.assertEqual(self.ppkctl("show", "--config", path, "sks-profile")[0],
                          "sks profile qkd type remote\n kme server ipv4 127.0.0.1 port 10001\n!\n")
         self.assertIn("keyring dynamic", self.ppkctl("show", "ikev2-profile", "test", "--config", path)[0])
@@ -122,7 +124,7 @@ ikev2 profile test
             self.assertEqual((out, err), ("", f'ppkctl: {path}: there is no {title} "none"\n'))
         # what show removed must not become a secret
         _, err = self.ppkctl("check", self.write("again.conf", self.ppkctl("show", "run", "--config", path)[0]), status=1)
-        self.assertEqual(err.count("was removed from here"), 2)
+        self.assertEqual(err.count("was removed from here"), 3)
 
 
 class Encrypt(PpkctlTest):

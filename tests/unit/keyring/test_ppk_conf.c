@@ -250,11 +250,43 @@ static void test_peer(void **state)
     configuration_free(c);
 }
 
+static void test_keks(void **state)
+{
+    static const char input[] = "keyring k\n key-encryption-key card1 key hex " HEX32 "\n"
+                                " peer a\n"
+                                " key-encryption-key \"card 2\" key 0123456789abcdef\n"
+                                " key-encryption-key card3 key 0 0123456789abcdef01234567\n"
+                                "keyring l\n key-encryption-key card1 key " TEXT32 "\n"
+                                "keyring m\n";
+    struct configuration *c = parsed(input);
+    const struct keyring *k = &c->keyrings[0];
+
+    (void)state;
+    assert_int_equal(k->n_keks, 3);
+    assert_int_equal(k->n_peers, 1);
+    assert_int_equal(c->keyrings[2].n_keks, 0);
+    assert_int_equal(secret_len(k->keks[0].key.value), 32);
+    assert_secret(&k->keks[1].key, "0123456789abcdef", 16);
+    assert_secret(&k->keks[2].key, "0123456789abcdef01234567", 24);
+    assert_secret(&c->keyrings[1].keks[0].key, TEXT32, 32);
+    assert_ptr_equal(keyring_kek_by_name(k, "card 2", 6), &k->keks[1]);
+    assert_ptr_equal(keyring_kek_by_name(&c->keyrings[1], "card1", 5), &c->keyrings[1].keks[0]);
+    assert_null(keyring_kek_by_name(k, "card", 4));
+    assert_null(keyring_kek_by_name(&c->keyrings[2], "card1", 5));
+    assert_printed(c, "keyring", "k",
+                   "keyring k\n key-encryption-key card1 key <removed>\n"
+                   " key-encryption-key \"card 2\" key <removed>\n"
+                   " key-encryption-key card3 key <removed>\n peer a\n!\n");
+    configuration_free(c);
+}
+
 /* What is printed of Type 6 secrets loads again, and prints the same. */
 static void test_print_and_parse_again(void **state)
 {
     static const char input[] =
-        "keyring k\n peer \"a b\"\n  address 10.1.2.3 255.255.0.0\n  ppk dynamic s required\n"
+        "keyring k\n key-encryption-key card key 6 "
+        "AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhsCpX34FEI02Cxpdjuk2e8r0EFnB48nHWK9Zo_bxQRGAw\n"
+        " peer \"a b\"\n  address 10.1.2.3 255.255.0.0\n  ppk dynamic s required\n"
         "  ppk manual id \"!x\" key 6 "
         "AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhsCpX34FEI02Cxpdjuk2e8r0EFnB48nHWK9Zo_"
         "bxQRGAdwAAAAAAAAAAAAAAAAAAAA"
@@ -375,11 +407,17 @@ static void test_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guide),    cmocka_unit_test(test_guide_variants),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_sks_profile),
-        cmocka_unit_test(test_peer),     cmocka_unit_test(test_print_and_parse_again),
-        cmocka_unit_test(test_files),    cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_language), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_guide),
+        cmocka_unit_test(test_guide_variants),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_sks_profile),
+        cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_keks),
+        cmocka_unit_test(test_print_and_parse_again),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_language),
+        cmocka_unit_test(test_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

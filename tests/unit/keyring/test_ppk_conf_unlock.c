@@ -65,6 +65,8 @@ static void input_make(struct text *out, const char *master, const char *master_
     assert_true(type6_seal(t, "psk", 3, out, NULL));
     text_printf(out, "\nsks profile s type remote\n kme server ipv4 127.0.0.1 port 1\n tls psk id i key 6 ");
     assert_true(type6_seal(last, "0123456789abcdef", 16, out, NULL));
+    text_printf(out, "\nkeyring l\n key-encryption-key card key 6 ");
+    assert_true(type6_seal(t, "fedcba9876543210", 16, out, NULL));
     text_printf(out, "\n");
     type6_free(t);
     type6_free(last);
@@ -73,16 +75,18 @@ static void input_make(struct text *out, const char *master, const char *master_
 static void assert_opened(const struct configuration *c)
 {
     struct secret *ppk = secret_new(PPK, 32), *psk = secret_new("psk", 3),
-                  *tls = secret_new("0123456789abcdef", 16);
+                  *tls = secret_new("0123456789abcdef", 16), *kek = secret_new("fedcba9876543210", 16);
 
     assert_false(c->sealed);
     assert_true(secret_equal(c->keyrings[0].peers[0].manual[0].key.value, ppk));
     assert_true(secret_equal(c->keyrings[0].peers[0].psk.value, psk));
     assert_true(secret_equal(c->profiles[0].psk.value, tls));
+    assert_true(secret_equal(c->keyrings[1].keks[0].key.value, kek));
     assert_non_null(c->keyrings[0].peers[0].psk.sealed); /* "show" shows the text as it stands */
     secret_free(ppk);
     secret_free(psk);
     secret_free(tls);
+    secret_free(kek);
 }
 
 static struct configuration *parsed(const struct text *input)
