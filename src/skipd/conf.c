@@ -69,7 +69,7 @@ static void apply_system_id(struct config_call *call)
         c->system_id = copy(id);
 }
 
-static void listen_add(struct config_call *call, int family, bool peers)
+static void listen_add(struct config_call *call, int family, enum listen_kind kind)
 {
     struct skipd_conf *c = call->context;
     const struct config_value *address = config_get(call, family == AF_INET ? "A.B.C.D" : "IPV6");
@@ -78,7 +78,7 @@ static void listen_add(struct config_call *call, int family, bool peers)
 
     c->listens = grow(c->listens, &c->n_listens, sizeof *c->listens);
     l = &c->listens[c->n_listens - 1];
-    l->peers = peers;
+    l->kind = kind;
     l->line = call->line;
     if (family == AF_INET) {
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
@@ -97,22 +97,32 @@ static void listen_add(struct config_call *call, int family, bool peers)
 
 static void apply_listen_ipv4(struct config_call *call)
 {
-    listen_add(call, AF_INET, false);
+    listen_add(call, AF_INET, LISTEN_SKIP);
 }
 
 static void apply_listen_ipv6(struct config_call *call)
 {
-    listen_add(call, AF_INET6, false);
+    listen_add(call, AF_INET6, LISTEN_SKIP);
 }
 
 static void apply_listen_peers_ipv4(struct config_call *call)
 {
-    listen_add(call, AF_INET, true);
+    listen_add(call, AF_INET, LISTEN_PEERS);
 }
 
 static void apply_listen_peers_ipv6(struct config_call *call)
 {
-    listen_add(call, AF_INET6, true);
+    listen_add(call, AF_INET6, LISTEN_PEERS);
+}
+
+static void apply_listen_etsi014_ipv4(struct config_call *call)
+{
+    listen_add(call, AF_INET, LISTEN_ETSI014);
+}
+
+static void apply_listen_etsi014_ipv6(struct config_call *call)
+{
+    listen_add(call, AF_INET6, LISTEN_ETSI014);
 }
 
 static void apply_certificate_file(struct config_call *call)
@@ -350,6 +360,12 @@ static const struct config_command COMMANDS[] = {
      "Takes keys from other key sources at this address.", apply_listen_peers_ipv4, NULL},
     {CONFIG_IN(TOP), "listen peers ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.",
      apply_listen_peers_ipv6, NULL},
+    {CONFIG_IN(TOP), "listen etsi014 ipv4 <A.B.C.D:ipv4> port <N:0-65535>", 0, 0,
+     "Serves ETSI GS QKD 014 at this address, to clients with certificates; a client's SAE ID is its system "
+     "ID.",
+     apply_listen_etsi014_ipv4, NULL},
+    {CONFIG_IN(TOP), "listen etsi014 ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.",
+     apply_listen_etsi014_ipv6, NULL},
     {CONFIG_IN(TOP), "tls certificate <FILE:file> key <KEY:file>", 0, CONFIG_ONCE,
      "Certificate chain and private key (PEM), for those who do not use a PSK.", apply_certificate_file,
      NULL},
@@ -542,20 +558,32 @@ static void peers_check(struct skipd_conf *c, struct config_errors *errors)
     }
 }
 
+static void listens_check(const struct skipd_conf *c, struct config_errors *errors)
+{
+    bool served = false;
+
+    for (size_t i = 0; i < c->n_listens; i++) {
+        const struct skipd_listen *l = &c->listens[i];
+
+        served = served || l->kind != LISTEN_PEERS;
+        if (l->kind == LISTEN_ETSI014 && (c->certificate == NULL || c->trustpoint == NULL))
+            config_error(errors, l->line,
+                         "ETSI 014 is spoken with certificates on both sides: 'tls certificate' and 'tls "
+                         "trustpoint' are needed");
+    }
+    if (!served)
+        config_error(errors, 0, "no 'listen' for clients");
+}
+
 static void check(struct skipd_conf *c, struct config_errors *errors)
 {
-    bool skip = false;
-
     if (c->system_id == NULL)
         config_error(errors, 0, "no system-id");
     if (c->store_kind == NULL)
         config_error(errors, 0, "no store");
     if (c->stores > 1)
         config_error(errors, 0, "%u stores: there can be one", c->stores);
-    for (size_t i = 0; i < c->n_listens; i++)
-        skip = skip || !c->listens[i].peers;
-    if (!skip)
-        config_error(errors, 0, "no 'listen' for clients");
+    listens_check(c, errors);
     if (c->n_clients == 0)
         config_error(errors, 0, "no client");
     clients_check(c, errors);

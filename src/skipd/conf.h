@@ -77,10 +77,17 @@ struct skipd_peer {
     unsigned line;
 };
 
+/* What is spoken at an address. */
+enum listen_kind {
+    LISTEN_SKIP,
+    LISTEN_ETSI014, /* ETSI GS QKD 014, with certificates on both sides */
+    LISTEN_PEERS,   /* the link of other key sources */
+};
+
 struct skipd_listen {
     struct sockaddr_storage address;
     socklen_t address_len;
-    bool peers; /* for other key sources, not for clients */
+    enum listen_kind kind;
     unsigned line;
 };
 

@@ -59,7 +59,8 @@ static bool listen_all(struct daemon *d, struct fault *fault)
 
         if (fd < 0)
             return false;
-        if (!(l->peers ? keeper_listen(d->keeper, fd, fault) : http_server_listen(d->http, fd, fault))) {
+        if (!(l->kind == LISTEN_PEERS ? keeper_listen(d->keeper, fd, fault)
+                                      : http_server_listen(d->http, fd, l->kind, fault))) {
             fault_prefix(fault, "line %u", l->line);
             return false;
         }

@@ -18,19 +18,28 @@
 #include <sys/socket.h>
 
 #define HEADERS_MAX 8192
-#define BODY_MAX    4096
 #define LISTENS_MAX 16
 
-static const struct http_dialect *const http_dialects[] = {&http_skip};
+static const struct http_dialect *const http_dialects[] = {
+    [LISTEN_SKIP] = &http_skip, [LISTEN_ETSI014] = &http_etsi014};
+
+#define N_DIALECTS (sizeof http_dialects / sizeof http_dialects[0])
+
+/* What the listeners of one dialect share. */
+struct face {
+    struct http_server *server;
+    const struct http_dialect *dialect;
+    struct tls_settings settings;
+    SSL_CTX *tls;
+    struct evhttp *http; /* NULL: there are no such listeners */
+};
 
 struct http_server {
     struct event_base *base;
     struct service *service;
     const struct skipd_conf *conf;
-    struct evhttp *http;
     struct tls_party *parties;
-    struct tls_settings settings;
-    SSL_CTX *tls;
+    struct face faces[N_DIALECTS];
     struct evhttp_bound_socket *sockets[LISTENS_MAX];
     size_t n_sockets;
     size_t n_connections, *n_by_client; /* the latter by the client's place in the configuration */
@@ -41,6 +50,7 @@ struct http_server {
 /* A connection: made when it is accepted, freed with its SSL object. */
 struct connection {
     struct http_server *server;
+    const struct face *face;
     struct bufferevent *bev;
     struct event *timer;               /* runs while no request is being handled */
     bool handshaking;                  /* the timer is that of the handshake */
@@ -49,6 +59,7 @@ struct connection {
 
 struct http_exchange {
     struct http_server *server;
+    const struct http_dialect *dialect;
     struct evhttp_request *req;
     const struct skipd_client *client;
     uint64_t began;
@@ -139,9 +150,10 @@ static void on_closed(void *context, const char *from, bool established, const c
  * process ends. */
 static struct bufferevent *on_accept(struct event_base *base, void *context)
 {
-    struct http_server *s = context;
+    const struct face *face = context;
+    struct http_server *s = face->server;
     struct connection *c = calloc(1, sizeof *c);
-    SSL *ssl = SSL_new(s->tls);
+    SSL *ssl = SSL_new(face->tls);
     struct bufferevent *bev = NULL;
 
     ERR_clear_error();
@@ -154,6 +166,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
     }
     bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
     c->server = s;
+    c->face = face;
     c->bev = bev;
     c->handshaking = true;
     timer_start(c, s->conf->handshake_timeout_s);
@@ -226,6 +239,8 @@ static const char *status_text(int status)
         return "OK";
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
     case 403:
         return "Forbidden";
     case 404:
@@ -258,8 +273,6 @@ static void finish(struct http_exchange *x, int status, const char *reason, stru
     log_answer(x, status, reason);
     evhttp_add_header(headers, "Content-Type", "application/json");
     evhttp_add_header(headers, "Cache-Control", "no-store");
-    if (status == 405)
-        evhttp_add_header(headers, "Allow", "GET");
     if (x->server->stopped)
         evhttp_add_header(headers, "Connection", "close");
     evhttp_request_set_on_complete_cb(x->req, on_complete, NULL);
@@ -313,7 +326,7 @@ void http_answer_error(struct http_exchange *x, int status, const char *reason)
     struct evbuffer *body = evbuffer_new();
     struct text json = {0};
 
-    text_printf(&json, "{\"error\":");
+    text_printf(&json, "{\"%s\":", x->dialect->error_member);
     text_append_json(&json, reason, strlen(reason));
     text_printf(&json, "}");
     if (body != NULL && !json.failed)
@@ -324,7 +337,23 @@ void http_answer_error(struct http_exchange *x, int status, const char *reason)
         evbuffer_free(body);
 }
 
+void http_answer_method(struct http_exchange *x, const char *allowed)
+{
+    struct fault reason = {0};
+
+    evhttp_add_header(evhttp_request_get_output_headers(x->req), "Allow", allowed);
+    fault_set(&reason, "only %s", allowed);
+    http_answer_error(x, 405, reason.text);
+}
+
 /* ---- requests ---- */
+
+struct span http_body(const struct http_exchange *x)
+{
+    struct evbuffer *in = evhttp_request_get_input_buffer(x->req);
+
+    return (struct span){evbuffer_pullup(in, -1), evbuffer_get_length(in)};
+}
 
 static const char *method_name(enum evhttp_cmd_type method)
 {
@@ -356,7 +385,7 @@ static bool authenticate(struct http_exchange *x, struct connection *c)
         if (party == NULL) {
             tls_describe(bufferevent_openssl_get_ssl(c->bev), &who);
             fault_prefix(&who, "no client of this key source");
-            http_answer_error(x, 403, who.text);
+            http_answer_error(x, x->dialect->refused, who.text);
             return false;
         }
         c->client = party->who;
@@ -373,7 +402,8 @@ static bool authenticate(struct http_exchange *x, struct connection *c)
 
 static void on_request(struct evhttp_request *req, void *context)
 {
-    struct http_server *s = context;
+    const struct face *face = context;
+    struct http_server *s = face->server;
     struct connection *c = connection_of(req);
     struct http_exchange *x = calloc(1, sizeof *x);
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
@@ -387,6 +417,7 @@ static void on_request(struct evhttp_request *req, void *context)
     event_del(c->timer);
     c->handshaking = false;
     x->server = s;
+    x->dialect = face->dialect;
     x->req = req;
     x->began = clock_ms();
     x->kind = "request";
@@ -394,14 +425,42 @@ static void on_request(struct evhttp_request *req, void *context)
     s->pending++;
     if (!authenticate(x, c))
         return;
-    for (size_t i = 0; path != NULL && i < sizeof http_dialects / sizeof http_dialects[0]; i++)
-        if (http_dialects[i]->handle(x, method_name(evhttp_request_get_command(req)), path,
-                                     evhttp_uri_get_query(uri)))
-            return;
-    http_answer_error(x, 404, "no such path");
+    if (path == NULL ||
+        !x->dialect->handle(x, method_name(evhttp_request_get_command(req)), path, evhttp_uri_get_query(uri)))
+        http_answer_error(x, 404, "no such path");
 }
 
 /* ---- the server ---- */
+
+/* Prepares for listeners of this kind. */
+static bool face_open(struct http_server *s, enum listen_kind kind, struct fault *fault)
+{
+    struct face *f = &s->faces[kind];
+
+    if (f->http != NULL)
+        return true;
+    f->server = s;
+    f->dialect = http_dialects[kind];
+    f->settings = (struct tls_settings){.conf = s->conf,
+                                        .parties = s->parties,
+                                        .n_parties = s->conf->n_clients,
+                                        .only_certificates = f->dialect->only_certificates};
+    f->tls = tls_server_context(&f->settings, fault);
+    if (f->tls == NULL)
+        return false;
+    f->http = evhttp_new(s->base);
+    if (f->http == NULL) {
+        fault_set(fault, "no memory");
+        return false;
+    }
+    evhttp_set_bevcb(f->http, on_accept, f);
+    evhttp_set_gencb(f->http, on_request, f);
+    evhttp_set_allowed_methods(f->http, UINT16_MAX);
+    evhttp_set_max_headers_size(f->http, HEADERS_MAX);
+    evhttp_set_max_body_size(f->http, HTTP_BODY_MAX);
+    evhttp_set_timeout(f->http, (int)s->conf->idle_timeout_s + 10);
+    return true;
+}
 
 struct http_server *http_server_new(struct event_base *base, struct service *service, struct fault *fault)
 {
@@ -415,21 +474,13 @@ struct http_server *http_server_new(struct event_base *base, struct service *ser
     s->conf = conf;
     s->parties = calloc(conf->n_clients + 1, sizeof *s->parties);
     s->n_by_client = calloc(conf->n_clients + 1, sizeof *s->n_by_client);
-    s->http = evhttp_new(base);
-    if (s->parties == NULL || s->n_by_client == NULL || s->http == NULL)
+    if (s->parties == NULL || s->n_by_client == NULL)
         goto memory;
     for (size_t i = 0; i < conf->n_clients; i++)
         s->parties[i] = (struct tls_party){&conf->clients[i].identity, &conf->clients[i]};
-    s->settings = (struct tls_settings){conf, s->parties, conf->n_clients, false};
-    s->tls = tls_server_context(&s->settings, fault);
-    if (s->tls == NULL)
-        goto bad;
-    evhttp_set_bevcb(s->http, on_accept, s);
-    evhttp_set_gencb(s->http, on_request, s);
-    evhttp_set_allowed_methods(s->http, UINT16_MAX);
-    evhttp_set_max_headers_size(s->http, HEADERS_MAX);
-    evhttp_set_max_body_size(s->http, BODY_MAX);
-    evhttp_set_timeout(s->http, (int)conf->idle_timeout_s + 10);
+    for (size_t i = 0; i < conf->n_listens; i++)
+        if (conf->listens[i].kind != LISTEN_PEERS && !face_open(s, conf->listens[i].kind, fault))
+            goto bad;
     return s;
 memory:
     fault_set(fault, "no memory");
@@ -438,12 +489,12 @@ bad:
     return NULL;
 }
 
-bool http_server_listen(struct http_server *s, int fd, struct fault *fault)
+bool http_server_listen(struct http_server *s, int fd, enum listen_kind kind, struct fault *fault)
 {
     struct evhttp_bound_socket *b = NULL;
 
     if (s->n_sockets < LISTENS_MAX && listen(fd, 1024) == 0)
-        b = evhttp_accept_socket_with_handle(s->http, fd);
+        b = evhttp_accept_socket_with_handle(s->faces[kind].http, fd);
     if (b == NULL) {
         fault_set(fault, "cannot listen");
         return false;
@@ -466,9 +517,11 @@ size_t http_server_pending(const struct http_server *s)
 void http_server_close(struct http_server *s)
 {
     s->stopped = true;
-    if (s->http != NULL)
-        evhttp_free(s->http);
-    s->http = NULL;
+    for (size_t i = 0; i < N_DIALECTS; i++) {
+        if (s->faces[i].http != NULL)
+            evhttp_free(s->faces[i].http);
+        s->faces[i].http = NULL;
+    }
 }
 
 void http_server_free(struct http_server *s)
@@ -476,7 +529,8 @@ void http_server_free(struct http_server *s)
     if (s == NULL)
         return;
     http_server_close(s);
-    SSL_CTX_free(s->tls);
+    for (size_t i = 0; i < N_DIALECTS; i++)
+        SSL_CTX_free(s->faces[i].tls);
     free(s->parties);
     free(s->n_by_client);
     free(s);

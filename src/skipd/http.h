@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* HTTP over TLS (libevent's evhttp over OpenSSL): connections with their bounds, who the client is, the log
- * line of each request. What a request means is told by a dialect: one file that fills a struct http_dialect,
- * and a line in http_dialects[] (http.c). */
+ * line of each request. What a request means is told by the dialect of the listener: one file that fills a
+ * struct http_dialect, and a line in http_dialects[] (http.c). */
 #ifndef PPK_SKIPD_HTTP_H
 #define PPK_SKIPD_HTTP_H
 
@@ -14,6 +14,9 @@ struct http_exchange;
 
 struct http_dialect {
     const char *name;
+    const char *error_member; /* of the JSON object that tells the reason of an error */
+    int refused;              /* status for those who are no client */
+    bool only_certificates;   /* no PSKs */
     /* Handles a request of an authenticated client, now or later: exactly one http_answer_*() per exchange.
      * `method` is "GET" or another one
      * ("?" for those that are none of HTTP's usual ones); path and query (NULL: none) are still
@@ -22,7 +25,7 @@ struct http_dialect {
     bool (*handle)(struct http_exchange *x, const char *method, const char *path, const char *query);
 };
 
-extern const struct http_dialect http_skip;
+extern const struct http_dialect http_skip, http_etsi014;
 
 struct service *http_service(const struct http_exchange *x);
 const struct skipd_client *http_client(const struct http_exchange *x);
@@ -37,14 +40,22 @@ void http_answer_json(struct http_exchange *x, const char *json);
  * is sent. False: the client is gone, and nothing of it has been sent. */
 bool http_answer_secret(struct http_exchange *x, char *json, size_t len);
 
-/* Answers {"error": reason} with this status. */
+/* Answers with this status and the reason, {"error": reason} or as the dialect says. */
 void http_answer_error(struct http_exchange *x, int status, const char *reason);
+
+/* Answers 405: at this path only these methods are allowed ("GET", "GET, POST"). */
+void http_answer_method(struct http_exchange *x, const char *allowed);
+
+/* The body of the request, which is not longer than HTTP_BODY_MAX bytes; valid until it is answered. */
+#define HTTP_BODY_MAX 4096
+struct span http_body(const struct http_exchange *x);
 
 /* NULL with the reason in `fault`. */
 struct http_server *http_server_new(struct event_base *base, struct service *service, struct fault *fault);
 
-/* Listens at a socket that is bound already; takes it over. False with the reason in `fault`. */
-bool http_server_listen(struct http_server *s, int fd, struct fault *fault);
+/* Listens at a socket that is bound already, for one of the dialects of the configuration's listeners; takes
+ * it over. False with the reason in `fault`. */
+bool http_server_listen(struct http_server *s, int fd, enum listen_kind kind, struct fault *fault);
 
 /* Stops listening; what is there goes on. */
 void http_server_stop(struct http_server *s);

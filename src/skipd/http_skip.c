@@ -198,7 +198,7 @@ static bool handle(struct http_exchange *x, const char *method, const char *path
     if (what == SKIP_PATH_UNKNOWN)
         return false;
     if (strcmp(method, "GET") != 0) {
-        http_answer_error(x, 405, "only GET");
+        http_answer_method(x, "GET");
         return true;
     }
     if ((http_client(x)->permissions & needs[what]) == 0) {
@@ -222,4 +222,5 @@ static bool handle(struct http_exchange *x, const char *method, const char *path
     return true;
 }
 
-const struct http_dialect http_skip = {.name = "skip", .handle = handle};
+const struct http_dialect http_skip = {
+    .name = "skip", .error_member = "error", .refused = 403, .handle = handle};

@@ -247,7 +247,7 @@ struct keeper *keeper_new(struct event_base *base, struct service *service, stru
     k->service = service;
     for (size_t i = 0; i < conf->n_peers; i++)
         k->parties[i] = (struct tls_party){&conf->peers[i].identity, &conf->peers[i]};
-    k->settings = (struct tls_settings){conf, k->parties, conf->n_peers, true};
+    k->settings = (struct tls_settings){conf, k->parties, conf->n_peers, true, false};
     k->tls = tls_server_context(&k->settings, fault);
     if (k->tls == NULL) {
         keeper_free(k);

@@ -97,6 +97,12 @@ static void tick_start(struct link *l, uint64_t ms)
     event_add(l->tick, &t);
 }
 
+bool link_is_up(const struct link *l, const char **why)
+{
+    *why = l->why.text;
+    return l->state == LINK_UP;
+}
+
 static void put_send(struct link *l, const struct link_put *put)
 {
     struct sync_message m = {.type = SYNC_PUT, .put = put->message};
@@ -363,7 +369,7 @@ struct link *link_new(struct event_base *base, const struct skipd_conf *conf, co
     l->conf = conf;
     l->peer = peer;
     l->party = (struct tls_party){&peer->identity, peer};
-    l->settings = (struct tls_settings){conf, &l->party, 1, true};
+    l->settings = (struct tls_settings){conf, &l->party, 1, true, false};
     l->retry_ms = RETRY_MIN_MS;
     l->tls = tls_client_context(&l->settings, fault);
     if (l->tls == NULL)

@@ -31,6 +31,10 @@ struct link *link_new(struct event_base *base, const struct skipd_conf *conf, co
 /* Closes; calls `done` for all that is on its way. NULL is allowed. */
 void link_free(struct link *l);
 
+/* Can keys be sent now? If not, *why tells it ("is down: Connection refused"; "" before the first attempt has
+ * ended); it is valid until the event loop goes on. */
+bool link_is_up(const struct link *l, const char **why);
+
 /* Sends a key. Calls put->done once: at once if the peer is known to be down, else within
  * conf->sync_timeout_ms. */
 void link_put(struct link *l, struct link_put *put);

@@ -14,6 +14,8 @@ int socket_bind(const struct skipd_listen *l, struct text *ready, struct fault *
     char host[INET6_ADDRSTRLEN] = "";
     const void *address = NULL;
     uint16_t port = 0;
+    static const char *const WORDS[] = {
+        [LISTEN_SKIP] = "listen", [LISTEN_ETSI014] = "listen-etsi014", [LISTEN_PEERS] = "listen-peers"};
     const int one = 1;
     int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -34,7 +36,6 @@ int socket_bind(const struct skipd_listen *l, struct text *ready, struct fault *
     }
     port = ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port
                                         : ((struct sockaddr_in6 *)&a)->sin6_port);
-    text_printf(ready, a.ss_family == AF_INET ? "%s %s:%u\n" : "%s [%s]:%u\n",
-                l->peers ? "listen-peers" : "listen", host, port);
+    text_printf(ready, a.ss_family == AF_INET ? "%s %s:%u\n" : "%s [%s]:%u\n", WORDS[l->kind], host, port);
     return fd;
 }

@@ -6,7 +6,8 @@
 #include "skipd/conf.h"
 
 /* Binds, and adds the address, with the port that it has got, to the list of what is ready: a line "listen
- * ADDRESS:PORT" (or "listen-peers"). Returns the socket, or -1 with the reason in `fault`. */
+ * ADDRESS:PORT" (or "listen-etsi014", "listen-peers"). Returns the socket, or -1 with the reason in `fault`.
+ */
 int socket_bind(const struct skipd_listen *l, struct text *ready, struct fault *fault);
 
 #endif

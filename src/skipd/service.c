@@ -137,6 +137,9 @@ static struct birth *birth_new(const struct skipd_client *client, const char *re
         birth_free(b);
         return NULL;
     }
+    /* a random UUID (RFC 4122, 4.4), as ETSI GS QKD 014 has it */
+    m->id[6] = (uint8_t)((m->id[6] & 0x0f) | 0x40);
+    m->id[8] = (uint8_t)((m->id[8] & 0x3f) | 0x80);
     m->id_len = KEY_ID_LEN;
     m->key = (struct span){b->key, bits / 8};
     copy_id(m->initiator, client->system_id);
@@ -144,13 +147,39 @@ static struct birth *birth_new(const struct skipd_client *client, const char *re
     return b;
 }
 
+struct service_route service_route(const struct service *s, const struct skipd_client *client,
+                                   const char *remote)
+{
+    const struct skipd_conf *c = s->conf;
+    bool self = strcmp(remote, client->system_id) == 0;
+    bool here = !self && skipd_conf_is_local(c, remote);
+    const struct skipd_peer *peer = here || self ? NULL : skipd_conf_peer_for(c, remote);
+
+    if (!here && peer == NULL)
+        return (struct service_route){SERVICE_NO_SYSTEM, "remoteSystemID: no such system", NULL};
+    if (client->remotes.n > 0 && !names_match(&client->remotes, remote))
+        return (struct service_route){SERVICE_FORBIDDEN, "remoteSystemID: not for this client", NULL};
+    if (peer != NULL && s->links[peer - c->peers] == NULL)
+        return (struct service_route){
+            SERVICE_UNAVAILABLE, "the key source of this system has no address in the configuration", peer};
+    return (struct service_route){SERVICE_OK, NULL, peer};
+}
+
+bool service_link_is_up(const struct service *s, const struct skipd_peer *peer, const char **why)
+{
+    const struct link *l = peer != NULL ? s->links[peer - s->conf->peers] : NULL;
+
+    *why = peer != NULL ? "has no address in the configuration" : "";
+    return peer == NULL || (l != NULL && link_is_up(l, why));
+}
+
 void service_key_new(struct service *s, const struct skipd_client *client, const char *remote, uint32_t bits,
                      service_done *done, void *context)
 {
     const struct skipd_conf *c = s->conf;
-    const struct skipd_peer *peer = NULL;
+    struct service_route route = service_route(s, client, remote);
+    const struct skipd_peer *peer = route.peer;
     struct birth *b = NULL;
-    bool here = false;
 
     if (bits == 0)
         bits = c->key_size;
@@ -159,19 +188,8 @@ void service_key_new(struct service *s, const struct skipd_client *client, const
                "size: not a multiple of 8 bits, or not between the sizes that are served");
         return;
     }
-    here = strcmp(remote, client->system_id) != 0 && skipd_conf_is_local(c, remote);
-    peer = here ? NULL : skipd_conf_peer_for(c, remote);
-    if (!here && (peer == NULL || strcmp(remote, client->system_id) == 0)) {
-        refuse(done, context, SERVICE_NO_SYSTEM, "remoteSystemID: no such system");
-        return;
-    }
-    if (client->remotes.n > 0 && !names_match(&client->remotes, remote)) {
-        refuse(done, context, SERVICE_FORBIDDEN, "remoteSystemID: not for this client");
-        return;
-    }
-    if (peer != NULL && s->links[peer - c->peers] == NULL) {
-        refuse(done, context, SERVICE_UNAVAILABLE,
-               "the key source of this system has no address in the configuration");
+    if (route.status != SERVICE_OK) {
+        refuse(done, context, route.status, route.reason);
         return;
     }
     b = birth_new(client, remote, bits);
@@ -188,7 +206,7 @@ void service_key_new(struct service *s, const struct skipd_client *client, const
     b->put.message.ttl_s = c->lifetime_s + c->sync_timeout_ms / 1000 + 2;
     b->put.done = birth_result;
     b->put.context = b;
-    if (here)
+    if (peer == NULL)
         service_keep(s, NULL, &b->put.message, birth_kept_here, b);
     else
         link_put(s->links[peer - c->peers], &b->put);

@@ -44,6 +44,20 @@ void service_free(struct service *s); /* NULL is allowed */
 
 const struct skipd_conf *service_conf(const struct service *s);
 
+/* Where a client's keys for a remote system go. */
+struct service_route {
+    enum service_status status;    /* SERVICE_OK, or why there is no way */
+    const char *reason;            /* then, for the client */
+    const struct skipd_peer *peer; /* the key source of the system; NULL: this one */
+};
+
+/* The way to `remote`, whether or not its link is up. */
+struct service_route service_route(const struct service *s, const struct skipd_client *client,
+                                   const char *remote);
+
+/* Is the link to this peer (NULL: none is needed) up? If not, *why tells the reason, as link_is_up() does. */
+bool service_link_is_up(const struct service *s, const struct skipd_peer *peer, const char **why);
+
 /* A new key of `bits` (0: the configured size) shared with `remote`. Calls `done` once, perhaps at once. */
 void service_key_new(struct service *s, const struct skipd_client *client, const char *remote, uint32_t bits,
                      service_done *done, void *context);

@@ -505,12 +505,14 @@ SSL_CTX *tls_server_context(struct tls_settings *s, struct fault *fault)
     if (ctx == NULL)
         return NULL;
     for (size_t i = 0; i < s->n_parties; i++)
-        anonymous = anonymous || s->parties[i].identity->server_auth_only;
+        anonymous = anonymous || (s->parties[i].identity->server_auth_only && !s->only_certificates);
     /* OpenSSL wants one for PSK sessions with SSL_VERIFY_PEER */
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"skipd", 5);
-    SSL_CTX_set_client_hello_cb(ctx, client_hello, NULL);
-    SSL_CTX_set_psk_find_session_callback(ctx, psk_find);
-    SSL_CTX_set_psk_server_callback(ctx, psk_serve);
+    if (!s->only_certificates) {
+        SSL_CTX_set_client_hello_cb(ctx, client_hello, NULL);
+        SSL_CTX_set_psk_find_session_callback(ctx, psk_find);
+        SSL_CTX_set_psk_server_callback(ctx, psk_serve);
+    }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (anonymous ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
     if (s->conf->trustpoint != NULL)
         SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(s->conf->trustpoint));

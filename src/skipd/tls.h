@@ -19,7 +19,8 @@ struct tls_settings {
     const struct skipd_conf *conf;
     const struct tls_party *parties;
     size_t n_parties;
-    bool only_tls13; /* between key sources */
+    bool only_tls13;        /* between key sources */
+    bool only_certificates; /* everybody shows one; no PSKs */
 };
 
 /* A context for accepting connections: SKIP's suites for TLS 1.2 and TLS 1.3, PSKs of all parties, and our

@@ -73,6 +73,7 @@ class KeySource:
         self.directory, self.name = directory, name
         self.peers_port = free_port()
         self.port = None
+        self.ports = {}  # of all listeners, by the word of the ready-file: the last one of each
         self.process = None
         self.extra = ""
         self.clients = ""
@@ -124,8 +125,9 @@ master-key file master
         with open(self.file("ready"), encoding="ascii") as f:
             for line in f:
                 word, address = line.split()
-                if word == "listen":
-                    self.port = int(address.rsplit(":", 1)[1])
+                if ":" in address:
+                    self.ports[word] = int(address.rsplit(":", 1)[1])
+        self.port = self.ports.get("listen")
 
     def end(self, number=signal.SIGTERM, timeout=START_S):
         """Ends it by a signal and returns the exit status."""
@@ -152,11 +154,14 @@ master-key file master
 class Client:
     """An encryptor with a certificate; keeps its connection."""
 
-    def __init__(self, directory, name, source, timeout=10):
+    def __init__(self, directory, name, source, timeout=10, listener="listen"):
         self.context = ssl.create_default_context(cafile=os.path.join(directory, "ca.pem"))
         if name is not None:
             self.context.load_cert_chain(os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key"))
-        self.source, self.timeout, self.connection = source, timeout, None
+        self.source, self.timeout, self.connection, self.listener = source, timeout, None, listener
+
+    def port(self):
+        return self.source.port if self.listener == "listen" else self.source.ports[self.listener]
 
     def close(self):
         if self.connection is not None:
@@ -165,10 +170,10 @@ class Client:
 
     def raw(self, path, method="GET", body=None, headers=None):
         """Returns (status, body bytes, headers). Any failure of the connection is an OSError or HTTPException."""
-        if self.connection is not None and self.connection.port != self.source.port:
+        if self.connection is not None and self.connection.port != self.port():
             self.close()  # it has been started anew
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection("127.0.0.1", self.source.port, context=self.context,
+            self.connection = http.client.HTTPSConnection("127.0.0.1", self.port(), context=self.context,
                                                           timeout=self.timeout)
         try:
             self.connection.request(method, path, body=body, headers=headers or {})

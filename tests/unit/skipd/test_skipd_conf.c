@@ -95,7 +95,7 @@ static void the_least_that_is_needed(void **state)
     (void)state;
     assert_string_equal(c->system_id, "Alice");
     assert_int_equal(c->n_listens, 1);
-    assert_false(c->listens[0].peers);
+    assert_int_equal(c->listens[0].kind, LISTEN_SKIP);
     assert_string_equal(c->store_kind, "sqlite");
     assert_non_null(strstr(c->store_where, "/keys.db"));
     assert_int_equal(c->lifetime_s, 3600);
@@ -112,7 +112,8 @@ static void everything(void **state)
 {
     struct skipd_conf *c =
         load(BASIS "listen ipv6 ::1 port 8443\nlisten peers ipv4 127.0.0.1 port 1\n"
-                   "listen peers ipv6 ::1 port 2\ntls certificate c.pem key c.key\n"
+                   "listen peers ipv6 ::1 port 2\nlisten etsi014 ipv4 127.0.0.1 port 3\n"
+                   "listen etsi014 ipv6 ::1 port 4\ntls certificate c.pem key c.key\n"
                    "tls trustpoint ca.pem\nmax-keys 10\nlifetime 60\n"
                    "key-size 384 minimum 256 maximum 512\nsync-timeout 500\n"
                    "max-connections 9 per-client 3\nhandshake-timeout 2\nidle-timeout 7\n"
@@ -125,8 +126,10 @@ static void everything(void **state)
     const struct skipd_client *client = &c->clients[0];
 
     (void)state;
-    assert_int_equal(c->n_listens, 4);
-    assert_true(c->listens[3].peers && c->listens[3].address.ss_family == AF_INET6);
+    assert_int_equal(c->n_listens, 6);
+    assert_true(c->listens[3].kind == LISTEN_PEERS && c->listens[3].address.ss_family == AF_INET6);
+    assert_true(c->listens[4].kind == LISTEN_ETSI014 && c->listens[4].address.ss_family == AF_INET);
+    assert_true(c->listens[5].kind == LISTEN_ETSI014 && c->listens[5].address.ss_family == AF_INET6);
     assert_int_equal(c->max_keys, 10);
     assert_int_equal(c->lifetime_s, 60);
     assert_true(c->key_size == 384 && c->key_size_min == 256 && c->key_size_max == 512);
