@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "skipd/delivery.h"
 #include "skipd/link.h"
 
 #include <openssl/crypto.h>
@@ -15,6 +16,7 @@ struct service {
     const struct skipd_conf *conf;
     struct store_queue *queue;
     const struct seal *seal;
+    struct deliveries *deliveries;
     struct link **links; /* of conf->peers, in their order; NULL where there is no address */
 };
 
@@ -25,14 +27,6 @@ struct birth {
     service_done *done;
     void *context;
     char peer[65];
-};
-
-/* A key by ID: on its way out of the store. */
-struct delivery {
-    struct store_op op;
-    struct service *service;
-    service_done *done;
-    void *context;
 };
 
 /* A key from a peer: on its way into the store. */
@@ -214,102 +208,13 @@ void service_key_new(struct service *s, const struct skipd_client *client, const
 
 /* ---- keys by ID ---- */
 
-static void restored(struct store_op *op)
-{
-    struct delivery *d = (struct delivery *)op;
-
-    if (op->result != STORE_OK)
-        log_write(LOG_LEVEL_WARNING, "a key whose client went away could not be kept: %s",
-                  op->result == STORE_FAILED ? op->fault.text : "it has expired");
-    free(d);
-}
-
-/* The client went away between its request and the answer, and has seen nothing: the key is owed to it as
- * before. */
-static bool give_back(struct delivery *d)
-{
-    memcpy(d->op.row.sealed, d->op.row.found, d->op.row.found_len);
-    d->op.row.sealed_len = d->op.row.found_len;
-    d->op.kind = STORE_OP_RESTORE;
-    d->op.done = restored;
-    return store_queue_add(d->service->queue, &d->op);
-}
-
-static bool deliver(struct delivery *d)
-{
-    struct store_row *row = &d->op.row;
-    struct seal_label label = label_of(row);
-    size_t len = row->found_len > SEAL_OVERHEAD ? row->found_len - SEAL_OVERHEAD : 0;
-    uint8_t *key = secmem_alloc(len > 0 ? len : 1);
-    bool taken = true;
-
-    if (key == NULL) {
-        /* nothing has left: it can be asked for again */
-        refuse(d->done, d->context, SERVICE_UNAVAILABLE, "no memory for the key");
-        return false;
-    }
-    if (len == 0 || !seal_open(d->service->seal, &label, (struct span){row->found, row->found_len}, key)) {
-        log_write(LOG_LEVEL_ERROR, "store: a key is damaged, or of another master key");
-        refuse(d->done, d->context, SERVICE_FAILED, "the key could not be read");
-    } else {
-        taken = d->done(
-            d->context,
-            &(struct service_answer){.status = SERVICE_OK, .id = {row->id, row->id_len}, .key = {key, len}});
-    }
-    secmem_free(key);
-    return taken;
-}
-
-static void taken(struct store_op *op)
-{
-    struct delivery *d = (struct delivery *)op;
-
-    switch (op->result) {
-    case STORE_OK:
-        if (!deliver(d) && give_back(d))
-            return;
-        break;
-    case STORE_FAILED:
-        refuse(d->done, d->context, SERVICE_FAILED, "the key could not be read or erased");
-        break;
-    case STORE_DELIVERED:
-        refuse(d->done, d->context, SERVICE_NO_KEY, "keyId: this key has been delivered already");
-        break;
-    default:
-        refuse(d->done, d->context, SERVICE_NO_KEY, "keyId: no such key");
-        break;
-    }
-    free(d);
-}
-
 void service_key_by_id(struct service *s, const struct skipd_client *client, const char *remote,
                        struct span id, service_done *done, void *context)
 {
-    struct delivery *d = NULL;
-
-    if (client->remotes.n > 0 && !names_match(&client->remotes, remote)) {
+    if (client->remotes.n > 0 && !names_match(&client->remotes, remote))
         refuse(done, context, SERVICE_FORBIDDEN, "remoteSystemID: not for this client");
-        return;
-    }
-    d = calloc(1, sizeof *d);
-    if (d == NULL || id.len > KEY_ID_MAX) {
-        free(d);
-        refuse(done, context, SERVICE_UNAVAILABLE, "no memory");
-        return;
-    }
-    d->service = s;
-    d->done = done;
-    d->context = context;
-    d->op.kind = STORE_OP_TAKE;
-    d->op.done = taken;
-    memcpy(d->op.row.id, id.data, id.len);
-    d->op.row.id_len = id.len;
-    copy_id(d->op.row.initiator, remote);
-    copy_id(d->op.row.responder, client->system_id);
-    if (!store_queue_add(s->queue, &d->op)) {
-        refuse(done, context, SERVICE_UNAVAILABLE, "the store is busy");
-        free(d);
-    }
+    else
+        deliver_key(s->deliveries, id, remote, client->system_id, done, context);
 }
 
 /* ---- keys from peers ---- */
@@ -451,7 +356,10 @@ struct service *service_new(struct event_base *base, const struct skipd_conf *co
 {
     struct service *s = calloc(1, sizeof *s);
 
-    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof(struct link *))) == NULL) {
+    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof(struct link *))) == NULL ||
+        (s->deliveries = deliveries_new(queue, seal)) == NULL) {
+        if (s != NULL)
+            free(s->links);
         free(s);
         fault_set(fault, "no memory");
         return NULL;
@@ -485,5 +393,6 @@ void service_free(struct service *s)
         return;
     service_stop(s);
     free(s->links);
+    deliveries_free(s->deliveries);
     free(s);
 }

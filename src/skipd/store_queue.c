@@ -150,30 +150,37 @@ static void batch_run(struct store_queue *q, struct store_op *first)
         }
 }
 
+/* Carries out some of what is to be done; called with the lock held. False: there is nothing. */
+static bool batch_next(struct store_queue *q)
+{
+    struct store_op *batch = list_take(&q->todo, BATCH_MAX), *next = NULL;
+
+    if (batch == NULL)
+        return false;
+    pthread_mutex_unlock(&q->lock);
+    batch = batch_sort(q, batch);
+    batch_run(q, batch);
+    pthread_mutex_lock(&q->lock);
+    for (; batch != NULL; batch = next) {
+        next = batch->next;
+        list_append(&q->done, batch);
+    }
+    q->waiting = q->kind->waiting(q->store);
+    return true;
+}
+
 static void *worker(void *argument)
 {
     struct store_queue *q = argument;
     const uint64_t one = 1;
+    ssize_t written = 0;
 
     pthread_mutex_lock(&q->lock);
     for (;;) {
-        struct store_op *batch = NULL, *next = NULL;
-        ssize_t written = 0;
-
         while (q->todo.first == NULL && !q->ending)
             pthread_cond_wait(&q->wake, &q->lock);
-        batch = list_take(&q->todo, BATCH_MAX);
-        if (batch == NULL)
+        if (!batch_next(q))
             break;
-        pthread_mutex_unlock(&q->lock);
-        batch = batch_sort(q, batch);
-        batch_run(q, batch);
-        pthread_mutex_lock(&q->lock);
-        for (; batch != NULL; batch = next) {
-            next = batch->next;
-            list_append(&q->done, batch);
-        }
-        q->waiting = q->kind->waiting(q->store);
         written =
             write(q->done_fd, &one, sizeof one); /* cannot fail but for a full counter, which wakes as well */
         (void)written;
@@ -182,18 +189,22 @@ static void *worker(void *argument)
     return NULL;
 }
 
-static void report(struct store_queue *q)
+/* Returns whether there was anything. */
+static bool report(struct store_queue *q)
 {
+    bool any = false;
     struct store_op *op = NULL, *next = NULL;
 
     pthread_mutex_lock(&q->lock);
     op = q->done.first;
     list_clear(&q->done);
     pthread_mutex_unlock(&q->lock);
+    any = op != NULL;
     for (; op != NULL; op = next) {
         next = op->next;
         op->done(op);
     }
+    return any;
 }
 
 static void done_ready(evutil_socket_t fd, short events, void *context)
@@ -278,7 +289,12 @@ void store_queue_free(struct store_queue *q)
         pthread_cond_signal(&q->wake);
         pthread_mutex_unlock(&q->lock);
         pthread_join(q->thread, NULL);
-        report(q);
+        /* of a key that nobody took, the report adds that it is to be given back */
+        while (report(q)) {
+            pthread_mutex_lock(&q->lock);
+            batch_next(q);
+            pthread_mutex_unlock(&q->lock);
+        }
     }
     if (q->done_event != NULL)
         event_free(q->done_event);
@@ -297,7 +313,7 @@ bool store_queue_add(struct store_queue *q, struct store_op *op)
     bool added = false;
 
     pthread_mutex_lock(&q->lock);
-    added = q->todo.count < QUEUE_MAX && !q->ending;
+    added = op->kind == STORE_OP_RESTORE || (q->todo.count < QUEUE_MAX && !q->ending);
     if (added) {
         list_append(&q->todo, op);
         if (q->todo.count == 1)

@@ -33,7 +33,8 @@ struct store_queue *store_queue_new(struct event_base *base, const struct store_
 /* Ends: carries out what was added, reports it, joins the thread, closes the store. NULL is allowed. */
 void store_queue_free(struct store_queue *q);
 
-/* Adds an operation. False: too many are waiting already; `op` remains the caller's. */
+/* Adds an operation. False: too many are waiting already, or the queue is ending; `op` remains the caller's.
+ * What gives back is always added: there are no more of these than there were takes. */
 bool store_queue_add(struct store_queue *q, struct store_op *op);
 
 /* Keys that wait for being fetched. */

@@ -26,11 +26,7 @@
 #endif
 #define IDS   1 /* all keys draw the same ID: it is B that has to keep them apart */
 #define CONNS 2 /* connections from A to B, one after the other */
-#ifdef REQUESTS_OVERTAKE
-#define TAKES 2 /* requests of B's clients for one ID that are in the store's hands at once */
-#else
-#define TAKES 1
-#endif
+#define TAKES 2 /* requests of B's clients for one ID at once: the second one waits for the end of the first */
 
 #define LIFE  1             /* lifetime */
 #define SYNC  1             /* sync-timeout */
@@ -80,7 +76,7 @@ byte put_sent[CONNS * KEYS];
 mtype ack_on[CONNS * KEYS] = EMPTY;    /* by number */
 
 /* ---- B: volatile; operations on their way through the store ---- */
-mtype = {IDLE, TODO, BATCH, DONE, TO_REPORT};
+mtype = {IDLE, TODO, BATCH, DONE, TO_REPORT, HELD};
 mtype put_op[CONNS * KEYS] = IDLE;
 mtype put_result[CONNS * KEYS] = EMPTY;
 mtype take_op[TAKES] = IDLE;
@@ -263,6 +259,38 @@ inline take_end(t)
     }
 }
 
+/* "No such key", for good: so nobody may be owed it. */
+inline take_refuse(t)
+{
+    for (j : 0 .. KEYS - 1) {
+        assert(!take_owed[t * KEYS + j] || !OWED(j) || handed[j] > 0 || cut[j])
+    }
+    take_end(t)
+}
+
+/* The first request has ended, and the key is with its client. (delivery.c: end) */
+inline held_refuse()
+{
+    if
+    :: take_op[1] == HELD -> take_refuse(1)
+    :: else
+    fi
+}
+
+/* The first request has ended, and has not got the key: the one that waits asks for himself. */
+inline held_begin()
+{
+    if
+    :: take_op[1] == HELD ->
+        take_op[0] = TODO;
+        for (j : 0 .. KEYS - 1) {
+            take_owed[j] = take_owed[KEYS + j]
+        }
+        take_end(1)
+    :: else
+    fi
+}
+
 /* B's event loop. */
 proctype Responder_side()
 {
@@ -326,8 +354,12 @@ proctype Responder_side()
     :: atomic {
         select(t : 0 .. TAKES - 1);
         if
-        :: take_op[t] == IDLE ->
+        :: take_op[t] == IDLE && (t == 0 || take_op[0] != IDLE) ->
+#ifdef BROKEN_REQUESTS_OVERTAKE
                take_op[t] = TODO;
+#else
+               take_op[t] = (t == 0 -> TODO : HELD);
+#endif
                for (k : 0 .. KEYS - 1) {
                    take_owed[t * KEYS + k] = OWED(k)
                }
@@ -344,7 +376,8 @@ proctype Responder_side()
             take_end(t);
             take_restores[t] = false;
             take_result[t] = EMPTY;
-            take_value[t] = 0
+            take_value[t] = 0;
+            held_begin()
         :: take_op[t] == TO_REPORT && !take_restores[t] ->
             if
             :: take_result[t] == OK ->
@@ -357,18 +390,15 @@ proctype Responder_side()
                         assert(j == k || !take_owed[t * KEYS + j] || !OWED(j) || handed[j] > 0 || cut[j])
                     }
                     take_end(t);
-                    take_value[t] = 0
+                    take_value[t] = 0;
+                    held_refuse()
                 :: true -> /* the client is gone before anything was sent */
                     take_op[t] = TODO;
                     take_restores[t] = true
                 fi
-            :: take_result[t] == NOT_FOUND || take_result[t] == DELIVERED ->
-                /* "no such key", for good: so nobody may be owed it */
-                for (k : 0 .. KEYS - 1) {
-                    assert(!take_owed[t * KEYS + k] || !OWED(k) || handed[k] > 0 || cut[k])
-                }
-                take_end(t)
-            :: else -> take_end(t) /* 500: to be asked for again */
+            :: take_result[t] == DELIVERED -> take_refuse(t); held_refuse()
+            :: take_result[t] == NOT_FOUND -> take_refuse(t); held_begin()
+            :: else -> take_end(t); held_begin() /* 500: to be asked for again */
             fi;
             take_result[t] = EMPTY
         :: else

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Big, slow and many."""
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -125,6 +126,41 @@ class Limits(PairCase):
             time.sleep(0.05)
         self.assertEqual(answer, (200, new))
         self.bob.wait_log("the client is gone; it has not got the key")
+
+    def test_client_asks_again_while_its_first_request_is_under_way(self):
+        # it hangs up and asks again at once: the second request waits for what becomes of the first, and gets the key
+        for _ in range(10):
+            new = self.a.new_key("Bob")[1]
+            path = f"/key/{new['keyId']}?remoteSystemID=Alice"
+            first, second = self.client("enc-b", self.bob), self.client("enc-b", self.bob)
+            for client in (first, second):
+                self.assertEqual(client.get("/capabilities")[0], 200)
+            self.bob.process.send_signal(signal.SIGSTOP)
+            first.connection.request("GET", path)
+            second.connection.request("GET", path)
+            first.connection.sock.close()
+            first.close()
+            self.bob.process.send_signal(signal.SIGCONT)
+            answer = second.connection.getresponse()
+            self.assertEqual((answer.status, json.loads(answer.read())), (200, new))
+            second.close()
+
+    def test_of_many_requests_for_a_key_one_gets_it(self):
+        new = self.a.new_key("Bob")[1]
+        clients = [self.client("enc-b", self.bob) for _ in range(8)]
+        for client in clients:
+            self.assertEqual(client.get("/capabilities")[0], 200)
+        self.bob.process.send_signal(signal.SIGSTOP)
+        for client in clients:
+            client.connection.request("GET", f"/key/{new['keyId']}?remoteSystemID=Alice")
+        self.bob.process.send_signal(signal.SIGCONT)
+        answers = []
+        for client in clients:
+            answer = client.connection.getresponse()
+            answers.append((answer.status, answer.read()))
+        self.assertEqual(sorted(status for status, _ in answers), [200] + [400] * 7)
+        for status, body in answers:
+            self.assertIn(new["key"].encode() if status == 200 else b"delivered already", body)
 
     def test_end_with_requests_under_way(self):
         answers = []

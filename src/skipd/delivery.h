@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Keys by ID on their way out of the store: erased, and then handed over; or given back, if the client has
+ * gone away before anything was sent. Of several requests for one key, one is under way, and the others wait
+ * for what becomes of it: so nobody is told "delivered already" of a key that is about to be given back. */
+#ifndef PPK_SKIPD_DELIVERY_H
+#define PPK_SKIPD_DELIVERY_H
+
+#include "skipd/seal.h"
+#include "skipd/service.h"
+#include "skipd/store_queue.h"
+
+struct deliveries;
+
+/* `queue` and `seal` outlive it. NULL: no memory. */
+struct deliveries *deliveries_new(struct store_queue *queue, const struct seal *seal);
+
+/* After the store's last operation was reported. NULL is allowed. */
+void deliveries_free(struct deliveries *all);
+
+/* The key that `initiator` was given under this ID for `responder`. Calls `done` once, perhaps at once. */
+void deliver_key(struct deliveries *all, struct span id, const char *initiator, const char *responder,
+                 service_done *done, void *context);
+
+#endif
