@@ -107,7 +107,8 @@ static CK_RV derive_prf_plus(struct derivation *d)
     if (rv != CKR_OK)
         return rv;
     const struct span parts[] = {second_span(d), {p.pSeedData, p.ulSeedDataLen}};
-    return prf_plus(prf, base_span(d), parts, 2, d->out, len) ? CKR_OK : CKR_FUNCTION_FAILED;
+    return prf_plus_for(policy_hot(d->base), prf, base_span(d), parts, 2, d->out, len) ? CKR_OK
+                                                                                       : CKR_FUNCTION_FAILED;
 }
 
 /* prf(Ni|Nr, base) */
@@ -154,7 +155,8 @@ static CK_RV derive_ike_prf(struct derivation *d)
     if (p.bDataAsKey)
         return prf_data_as_key(d, prf, ni, nr, d->out);
     const struct span parts[] = {second_span(d), ni, nr};
-    return prf_compute(prf, base_span(d), parts, 3, d->out) ? CKR_OK : CKR_FUNCTION_FAILED;
+    return prf_compute_for(policy_hot(d->base), prf, base_span(d), parts, 3, d->out) ? CKR_OK
+                                                                                     : CKR_FUNCTION_FAILED;
 }
 
 /* The salt of HKDF: none, bytes, or a key. */

@@ -2,6 +2,7 @@
 #include "p11/key.h"
 
 #include "base/hash.h"
+#include "ike/prf.h"
 #include "p11/library.h"
 #include "p11/session.h"
 
@@ -170,6 +171,8 @@ void key_release(struct key *k)
     for (int i = 0; i < KEY_INDEXES; i++)
         if (k->text[i] != NULL && k->own_text[i])
             free(k->text[i]);
+    if (atomic_load_explicit(&k->hot, memory_order_relaxed))
+        prf_forget(k);
     secret_free(k->value);
     free(extra);
     free(k);

@@ -206,6 +206,17 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
     return flags | (any & FLAG_FROM_CONFIGURED) | FLAG_DERIVED;
 }
 
+const void *policy_hot(const struct object *o)
+{
+    struct key *k = o->kind == OBJECT_KEY ? o->of : NULL;
+
+    if (k == NULL || (atomic_load_explicit(&k->flags, memory_order_relaxed) & FLAG_FROM_CONFIGURED) != 0)
+        return NULL;
+    if (!atomic_load_explicit(&k->hot, memory_order_relaxed))
+        atomic_store_explicit(&k->hot, true, memory_order_relaxed);
+    return k;
+}
+
 void policy_use(struct slot *s, const struct object *o)
 {
     struct ppk *ppk = o->kind == OBJECT_PPK ? o->of : NULL;

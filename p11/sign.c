@@ -105,8 +105,8 @@ static CK_RV mac_once(struct session *s, struct mac *m, const CK_BYTE *data, CK_
     if (data == NULL && len > 0)
         return CKR_ARGUMENTS_BAD;
     policy_use(atomic_load(&s->slot), m->key);
-    good =
-        secret_open(secret, &view) && prf_compute(m->prf, (struct span){view.data, view.len}, &part, 1, out);
+    good = secret_open(secret, &view) &&
+           prf_compute_for(policy_hot(m->key), m->prf, (struct span){view.data, view.len}, &part, 1, out);
     secret_close(&view);
     return good ? CKR_OK : CKR_HOST_MEMORY;
 }

@@ -20,6 +20,17 @@ bool prf_compute(enum prf prf, struct span key, const struct span *parts, size_t
  * of range. */
 bool prf_plus(enum prf prf, struct span key, const struct span *parts, size_t n, uint8_t *out, size_t len);
 
+/* The same for a key that lives on and is likely to be used again: its context may stay keyed between calls,
+ * in OpenSSL's memory, which is not locked. So this is not for PPKs, nor for what was made of one. `owner` is
+ * the key's address or whatever else tells it from others until prf_forget(), which wipes what is left of it;
+ * no call for this owner is under way then, nor does one come after it. The number of such contexts is
+ * bounded. `owner` NULL: as above. */
+bool prf_compute_for(const void *owner, enum prf prf, struct span key, const struct span *parts, size_t n,
+                     uint8_t *out);
+bool prf_plus_for(const void *owner, enum prf prf, struct span key, const struct span *parts, size_t n,
+                  uint8_t *out, size_t len);
+void prf_forget(const void *owner);
+
 /* A running prf, for MACs in several parts. NULL: no memory. */
 struct prf_state;
 struct prf_state *prf_begin(enum prf prf, struct span key);

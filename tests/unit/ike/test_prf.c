@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* prf and prf+ against the published vectors (tests/vectors), and the key schedule of RFC 7296 and RFC 8784
  * made of them. */
+#define OPENSSL_SUPPRESS_DEPRECATED 1 /* SHA256_CTX, for nothing_left() */
 #include "base/crypto.h"
 #include "ike/prf.h"
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -235,12 +241,118 @@ static void threads(void **state)
     }
 }
 
+/* The same answers for owners as without, whoever used a context before, with another prf or another key. */
+static void owners(void **state)
+{
+    uint8_t keys[3][40], expected[PRF_MAX * 2], out[PRF_MAX * 2];
+    const char owner[600] = {0}; /* more than there are places: some share one */
+    const struct span seed = {(const uint8_t *)"seed", 4};
+
+    (void)state;
+    assert_true(crypto_random(keys, sizeof keys));
+    for (size_t i = 0; i < 3 * sizeof owner; i++) {
+        enum prf prf = (enum prf)(i / 7 % 4);
+        const char *mine = &owner[i % sizeof owner];
+        struct span key = {keys[(size_t)(mine - owner) % 3], sizeof keys[0]};
+        size_t len = prf_size(prf) * 2 - i % 5;
+        assert_true(prf_plus(prf, key, &seed, 1, expected, len));
+        assert_true(prf_plus_for(mine, prf, key, &seed, 1, out, len));
+        assert_memory_equal(out, expected, len);
+        assert_true(prf_compute(prf, key, &seed, 1, expected));
+        assert_true(prf_compute_for(mine, prf, key, &seed, 1, out));
+        assert_memory_equal(out, expected, prf_size(prf));
+        if (i % 3 == 0)
+            prf_forget(mine);
+    }
+    for (size_t i = 0; i < sizeof owner; i++)
+        prf_forget(&owner[i]);
+}
+
+/* How often the process's memory holds these bytes. `inverted` is not found itself. */
+static size_t residue(const uint8_t inverted[32])
+{
+    static uint8_t page[4096 + 32];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    char line[512];
+    size_t found = 0;
+
+    assert_non_null(maps);
+    assert_true(memory >= 0);
+    while (fgets(line, sizeof line, maps)) {
+        char *end = NULL;
+        unsigned long from = strtoul(line, &end, 16), to = strtoul(end + 1, &end, 16);
+        if (strncmp(end, " rw", 3) != 0 || to - from > 1UL << 28)
+            continue;
+        for (unsigned long at = from; at < to; at += 4096) {
+            ssize_t got = pread(memory, page, sizeof page, (off_t)at);
+            if (at + 4096 > (uintptr_t)page && at < (uintptr_t)page + sizeof page)
+                continue;
+            for (ssize_t i = 0; i + 32 <= got; i += 4) {
+                size_t n = 0;
+                while (n < 32 && (page[i + (ssize_t)n] ^ inverted[n]) == 0xff)
+                    n++;
+                found += n == 32 && i < 4096;
+            }
+        }
+    }
+    (void)close(memory);
+    (void)fclose(maps);
+    return found;
+}
+
+/* The hash states that HMAC-SHA256 makes of a key are as good as the key: none is left behind a call, unless
+ * for an owner, until he is forgotten. */
+static void nothing_left(void **state)
+{
+    struct states {
+        SHA256_CTX sha;
+        uint8_t block[64];
+    } * s;
+    uint8_t key[32], out[PRF_MAX], inverted[2][32];
+    const struct span seed = {(const uint8_t *)"seed", 4};
+
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* it maps so much memory that looking through it takes minutes */
+#endif
+    s = malloc(sizeof *s);
+    assert_non_null(s);
+    assert_true(crypto_random(key, sizeof key));
+    for (int outer = 0; outer < 2; outer++) {
+        memset(s->block, outer ? 0x5c : 0x36, sizeof s->block);
+        for (size_t i = 0; i < sizeof key; i++)
+            s->block[i] ^= key[i];
+        SHA256_Init(&s->sha);
+        SHA256_Update(&s->sha, s->block, sizeof s->block);
+        for (size_t i = 0; i < 32; i++)
+            inverted[outer][i] = (uint8_t) ~((const uint8_t *)s->sha.h)[i];
+    }
+    OPENSSL_cleanse(s, sizeof *s);
+    free(s);
+    const struct span k = {key, sizeof key};
+    for (int turn = 0; turn < 2; turn++) {
+        assert_true(prf_compute(PRF_HMAC_SHA2_256, k, &seed, 1, out));
+        assert_int_equal(residue(inverted[0]) + residue(inverted[1]), 0);
+        assert_true(prf_plus(PRF_HMAC_SHA2_256, k, &seed, 1, out, sizeof out));
+        assert_int_equal(residue(inverted[0]) + residue(inverted[1]), 0);
+        struct prf_state *parts = prf_begin(PRF_HMAC_SHA2_256, k);
+        assert_true(residue(inverted[0]) > 0); /* while it is at work, it is there: so it would be seen */
+        prf_free(parts);
+        assert_int_equal(residue(inverted[0]) + residue(inverted[1]), 0);
+        assert_true(prf_plus_for(&turn, PRF_HMAC_SHA2_256, k, &seed, 1, out, sizeof out));
+        assert_true(residue(inverted[1]) > 0);
+        prf_forget(&turn);
+        assert_int_equal(residue(inverted[0]) + residue(inverted[1]), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors), cmocka_unit_test(chain),  cmocka_unit_test(rfc8784),
         cmocka_unit_test(parts),   cmocka_unit_test(limits), cmocka_unit_test(key_lengths),
-        cmocka_unit_test(threads),
+        cmocka_unit_test(threads), cmocka_unit_test(owners), cmocka_unit_test(nothing_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
