@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skip/tls.h"
 
+#include "base/clock.h"
+
+#include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* TLS 1.3: a PSK goes with one hash, that of the suite. TLS 1.2: first the draft's and Cisco's suites with
  * forward secrecy. */
@@ -80,10 +85,16 @@ void tls_forget(struct tls_peer *peer)
  * TLS 1.2. A session of TLS 1.3 holds other secrets by now. */
 static void on_info(const SSL *ssl, int where, int value)
 {
-    (void)value;
+    struct tls_peer *peer = peer_of(ssl);
+    if (where & SSL_CB_HANDSHAKE_START && !peer->began)
+        peer->began = clock_ms();
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) != SSL_AD_CLOSE_NOTIFY)
+        peer->seen.alert = (unsigned)value & 0xff;
     if (!(where & SSL_CB_HANDSHAKE_DONE))
         return;
-    struct tls_peer *peer = peer_of(ssl);
+    peer->seen.tls_ms = (uint32_t)(clock_ms() - peer->began);
+    snprintf(peer->seen.version, sizeof peer->seen.version, "%s", SSL_get_version(ssl));
+    snprintf(peer->seen.suite, sizeof peer->seen.suite, "%s", SSL_get_cipher_name(ssl));
     if (SSL_version(ssl) < TLS1_3_VERSION) {
         tls_forget(peer);
     } else {
@@ -131,8 +142,32 @@ static int reject_certificate(X509_STORE_CTX *store, void *context)
 {
     struct tls_peer *peer = context;
     peer->certificate_seen = true;
+    peer->seen.certificate_instead_of_psk = true;
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
     return 0;
+}
+
+static int64_t time_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(t, &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+/* Keeps in mind whom the server showed itself as; the verdict stays OpenSSL's. */
+static int on_certificate(int good, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+    struct skip_link *seen = &peer_of(ssl)->seen;
+    if (!certificate || seen->verify || (good && X509_STORE_CTX_get_error_depth(store) > 0))
+        return good;
+    if (!good)
+        seen->verify = X509_STORE_CTX_get_error(store);
+    X509_NAME_oneline(X509_get_subject_name(certificate), seen->subject, sizeof seen->subject);
+    X509_NAME_oneline(X509_get_issuer_name(certificate), seen->issuer, sizeof seen->issuer);
+    seen->not_before = time_of(X509_get0_notBefore(certificate));
+    seen->not_after = time_of(X509_get0_notAfter(certificate));
+    return good;
 }
 
 bool tls_prepare(SSL_CTX *ctx, struct tls_peer *peer)
@@ -144,11 +179,13 @@ bool tls_prepare(SSL_CTX *ctx, struct tls_peer *peer)
     SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    if (!peer->profile->psk_id)
+    SSL_CTX_set_info_callback(ctx, on_info);
+    if (!peer->profile->psk_id) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_certificate);
         return true;
+    }
     SSL_CTX_set_psk_use_session_callback(ctx, psk_use_session);
     SSL_CTX_set_psk_client_callback(ctx, psk_client);
-    SSL_CTX_set_info_callback(ctx, on_info);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, reject_certificate, peer);
     return true;

@@ -14,6 +14,8 @@ struct tls_peer {
     const struct sks_profile *profile;
     bool certificate_seen; /* the server sent a certificate although we have a PSK: rejected */
     bool psk_missing;      /* the PSK could not be opened */
+    struct skip_link seen; /* what the connection's handshake has shown */
+    uint64_t began;        /* when that began, or 0 */
     SSL_SESSION *offered;  /* the PSK as TLS 1.3 has it, as long as the handshake lasts */
 };
 

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -169,7 +170,10 @@ static int on_request(void *context, char *remote, char *local, int remote_port,
 
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    (void)context, (void)purpose;
+    (void)purpose;
+    struct line *l = context;
+    memset(&l->tls.seen, 0, sizeof l->tls.seen);
+    l->tls.began = 0;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     sockets_add(fd);
     return fd;
@@ -224,6 +228,7 @@ static bool line_prepare(struct line *l)
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, l);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+    SET(CURLOPT_OPENSOCKETDATA, l);
     SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
     SET(CURLOPT_CLOSESOCKETDATA, l);
     SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
@@ -576,6 +581,42 @@ static bool wire_drop(struct skip_wire *wire, size_t server)
     return processed;
 }
 
+/* How far a request came that failed. */
+static enum skip_stage line_stage(const struct line *l, const struct skip_link *link)
+{
+    if (l->code == CURLE_COULDNT_RESOLVE_HOST)
+        return SKIP_STAGE_NAME;
+    if (l->code == CURLE_COULDNT_CONNECT)
+        return SKIP_STAGE_CONNECT;
+    if (link->own_files || link->wrong_name || link->verify || link->alert ||
+        link->certificate_instead_of_psk || l->code == CURLE_SSL_CONNECT_ERROR)
+        return SKIP_STAGE_TLS;
+    if (link->version[0])
+        return SKIP_STAGE_ANSWER;
+    if (l->tls.began)
+        return SKIP_STAGE_TLS;
+    curl_off_t resolved = 0;
+    curl_easy_getinfo(l->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+    return resolved ? SKIP_STAGE_CONNECT : SKIP_STAGE_NAME;
+}
+
+static void wire_link(struct skip_wire *wire, size_t server, struct skip_link *out)
+{
+    struct line *l = &wire->lines[server];
+    char *address = NULL;
+    long os_error = 0;
+    *out = l->tls.seen;
+    out->connect_ms = l->tls.began > l->began ? (uint32_t)(l->tls.began - l->began) : 0;
+    if (curl_easy_getinfo(l->easy, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address)
+        snprintf(out->address, sizeof out->address, "%s", address);
+    if (l->code != CURLE_OK && curl_easy_getinfo(l->easy, CURLINFO_OS_ERRNO, &os_error) == CURLE_OK)
+        out->os_error = (int)os_error;
+    out->timed_out = l->code == CURLE_OPERATION_TIMEDOUT;
+    out->own_files = l->code == CURLE_SSL_CERTPROBLEM || l->code == CURLE_SSL_CACERT_BADFILE;
+    out->wrong_name = l->code == CURLE_PEER_FAILED_VERIFICATION && !out->verify && !wire->profile->psk_id;
+    out->stage = l->code == CURLE_OK ? SKIP_STAGE_ANSWER : line_stage(l, out);
+}
+
 static void wire_wake(struct skip_wire *wire)
 {
     atomic_store_explicit(&wire->woken, true, memory_order_release);
@@ -592,6 +633,7 @@ __attribute__((visibility("default"))) const struct skip_transport ppk_skip_tran
     .wire_ask = wire_ask,
     .wire_wait = wire_wait,
     .wire_drop = wire_drop,
+    .wire_link = wire_link,
     .wire_wake = wire_wake,
     .after_fork = sockets_close_all,
 };

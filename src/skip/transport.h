@@ -10,7 +10,7 @@
 #include <openssl/types.h>
 
 /* Changed with every change of this file: both sides come from one build. */
-#define SKIP_TRANSPORT_VERSION 2u
+#define SKIP_TRANSPORT_VERSION 3u
 #define SKIP_TRANSPORT_SYMBOL  "ppk_skip_transport"
 
 /* Bounds of what a key source may send. */
@@ -51,6 +51,26 @@ struct skip_answer {
     struct fault fault; /* if result is not SKIP_OK: the reason, without profile and server */
 };
 
+/* How the connection of a server's last request came about: for an operator who looks for a fault. Texts are
+ * "" and numbers 0 where it did not come so far. */
+enum skip_stage { SKIP_STAGE_NAME, SKIP_STAGE_CONNECT, SKIP_STAGE_TLS, SKIP_STAGE_ANSWER };
+struct skip_link {
+    enum skip_stage stage; /* that failed, or SKIP_STAGE_ANSWER: the connection was good */
+    char address[64];      /* that was connected to */
+    int os_error;          /* why it was not, of errno.h */
+    uint32_t connect_ms, tls_ms;
+    bool timed_out;
+    bool own_files;  /* our certificate, key or trustpoint cannot be used */
+    bool wrong_name; /* the certificate is not for this host */
+    char version[16], suite[64];
+    char subject[256],
+        issuer[256]; /* of the server's certificate, or the one of its chain that is not trusted */
+    int64_t not_before, not_after;   /* of the same, as time() */
+    int verify;                      /* why it is not trusted: X509_V_ERR_… */
+    bool certificate_instead_of_psk; /* it showed one although a PSK is configured */
+    unsigned alert;                  /* TLS alert that the server sent (RFC 8446, section 6), or 0 */
+};
+
 /* A set of kept-alive connections, one to each server of a profile, for one thread at a time. */
 struct skip_wire;
 
@@ -78,6 +98,9 @@ struct skip_transport {
     /* Gives up what is under way with a server, and closes that connection. True: it may have processed the
      * request. */
     bool (*wire_drop)(struct skip_wire *wire, size_t server);
+
+    /* Tells of the connection of a server's last request, which is over. */
+    void (*wire_link)(struct skip_wire *wire, size_t server, struct skip_link *out);
 
     /* Ends a wire_wait() now, from any thread. */
     void (*wire_wake)(struct skip_wire *wire);
