@@ -60,6 +60,28 @@ static const struct subcommand subcommands[] = {
      "shows "
      "them.\n",
      capabilities_run},
+    {"test", "PEER", "cdkmoqn", 1, 1,
+     "test the whole chain of a peer step by step: configuration, key source, key, other end",
+     "Goes through all that a PPK for\n.Ar PEER\nneeds, step by step: the configuration, its permissions and "
+     "secrets; the token; for each key source\nthe name, the address, TLS and who it is, and whether its "
+     "capabilities fit; a new key; and, with\n.Fl -other-end ,\nthe same of the other end, and that it gets "
+     "the same key by its ID.\n"
+     "A step that fails tells the cause and what to do about it; what depends on it is not tried.\n"
+     "No key is ever shown.\n"
+     "One new key is used up, and destroyed, unless a step before failed or\n.Fl -no-key\nis given.\n"
+     "Ticks and colours are for terminals (no colours where\n.Ev NO_COLOR\nis set); elsewhere each step "
+     "begins "
+     "with ok, note, skip or FAIL.\n.Pp\nThe exit status is that of the first failure:\n"
+     ".Bl -tag -compact -width 4n\n.It 0\nall is well;\n.It 1\nthe configuration, its files or secrets, or "
+     "the token;\n.It 2\nwrong usage;\n.It 3\nname, address or port of a key source;\n.It 4\nTLS;\n.It 5\n"
+     "the key source does not serve this peer;\n.It 6\nit gives no key;\n.It 7\nthe other end does not fit.\n"
+     ".El\n",
+     test_run},
+    {"connect-test", "FILE FILE", "dmqn", 2, 2,
+     "test every pair of peers of two configurations, in both directions",
+     "Does what\n.Cm test\ndoes for each pair of peers of two configurations, in both directions: where both "
+     "ends are on one host, or their\nconfigurations and key sources within reach of one.\n",
+     connect_test_run},
     {"manual", "[ppk.conf | ppkctl]", "", 0, 1, "print the manual page ppk.conf(5), or ppkctl(1), in mdoc",
      "Prints the manual page in mdoc, for\n.Xr man 1 .\n", manual_run},
     {"completion", "", "", 0, 0, "print the completion of ppkctl's command line for bash",
@@ -81,6 +103,9 @@ static const struct {
     {"size", "BITS", 's', "the size of a new PPK, in bits"},
     {"hmac", "TEXT", 'h', "print the HMAC-SHA-256 of TEXT under the PPK"},
     {"master-key-file", "FILE", 'm', "the file with the master key of the secrets of type 6"},
+    {"other-end", "FILE", 'o', "the configuration at the other end, to get the key there, too"},
+    {"no-key", NULL, 'n', "do not use up a key"},
+    {"quiet", NULL, 'q', "show only what failed, on stderr"},
     {"hex", NULL, 'x', "secrets are given in hexadecimal"},
 };
 #define OPTIONS (sizeof option_table / sizeof option_table[0])
@@ -145,7 +170,9 @@ static void help(FILE *to)
     (void)fputs("usage: ppkctl SUBCOMMAND [options] [arguments]\n\nsubcommands:\n", to);
     for (size_t i = 0; i < SUBCOMMANDS; i++)
         (void)fprintf(to, "  %-14s %s\n", subcommands[i].name, subcommands[i].help);
-    (void)fputs("\n\"ppkctl SUBCOMMAND --help\" tells more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n",
+    (void)fputs("\n\"ppkctl SUBCOMMAND --help\" tells more. Exit codes: 0 done, 1 failed, 2 wrong usage "
+                "(those of \"test\": "
+                "its help and ppkctl(1)).\n",
                 to);
 }
 
@@ -226,7 +253,9 @@ void ppkctl_completion(struct text *out)
             if (strchr(s->options, option_table[k].letter) != NULL)
                 text_printf(out, " --%s", option_table[k].name);
         words_print(s->arguments, out);
-        text_printf(out, strcmp(s->arguments, "[FILE]") == 0 ? "'; files=yes ;;\n" : "' ;;\n");
+        text_printf(out, strncmp(s->arguments + (s->arguments[0] == '['), "FILE", 4) == 0
+                             ? "'; files=yes ;;\n"
+                             : "' ;;\n");
     }
     text_printf(
         out,
@@ -272,6 +301,15 @@ static bool option_take(struct options *o, int letter)
         break;
     case 'x':
         o->hex = true;
+        break;
+    case 'o':
+        o->other_end = optarg;
+        break;
+    case 'n':
+        o->no_key = true;
+        break;
+    case 'q':
+        o->quiet = true;
         break;
     default: /* 's' */
         if (!size_read(optarg, &o->size)) {

@@ -18,8 +18,11 @@ struct options {
     const char *id;
     const char *hmac;
     const char *master_key_file;
-    uint32_t size; /* bits, or 0 */
+    const char *other_end; /* the configuration at the other end */
+    uint32_t size;         /* bits, or 0 */
     bool hex;
+    bool quiet;
+    bool no_key;
 };
 
 /* The subcommands: `argc` arguments at `argv`, without the subcommand and the options. Return an exit code.
@@ -29,6 +32,8 @@ int show_run(const struct options *o, int argc, char **argv);
 int encrypt_run(const struct options *o, int argc, char **argv);
 int fetch_run(const struct options *o, int argc, char **argv);
 int capabilities_run(const struct options *o, int argc, char **argv);
+int test_run(const struct options *o, int argc, char **argv);
+int connect_test_run(const struct options *o, int argc, char **argv);
 int manual_run(const struct options *o, int argc, char **argv);
 int completion_run(const struct options *o, int argc, char **argv);
 
