@@ -1,22 +1,163 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# fuzz.sh SECONDS [TARGET…]: runs each fuzz target (or those named) for so long, under ASan and UBSan, starting from its corpus in
-# tests/fuzz/corpus. What crashes is left in build-fuzz/crashes.
+# fuzz.sh SECONDS [TARGET…]            runs each fuzz target (or those named) for so long, under ASan and UBSan, two at a time
+# fuzz.sh --executions N [TARGET…]     the long run: each target N times (100000000 if N is "-"), without sanitizers but for
+#                                      every tenth execution, in several processes; then a table of executions and coverage
+# fuzz.sh --coverage [TARGET…]         the table only, of what is in the corpora
+# fuzz.sh --afl SECONDS [TARGET]       the same inputs under AFL++ (afl-clang-fast, persistent mode); skip_message if none is named
+# fuzz.sh --minimize [TARGET…]         makes the corpora in tests/fuzz/corpus from all inputs that were found: the smallest set
+#                                      that reaches the same edges
+# Each starts from tests/fuzz/corpus and from what was found before (build-fuzz/corpus). What crashes is left in build-fuzz/crashes.
 set -eu
 cd "$(dirname "$0")/.."
-seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET...]}
+jobs=$(nproc)
+export PPK_LOG=none
+
+# What each target tests, for the lines of the table: files under src/ and p11/.
+tested() {
+    case $1 in
+    ppk_conf) echo src/config src/keyring ;;
+    skip_message) echo src/skip/messages.c src/skip/dialect_skip.c src/skip/json_blank.c ;;
+    etsi014) echo src/skip/messages.c src/skip/dialect_etsi014.c src/skip/json_blank.c ;;
+    skip_http) echo src/skip/transport.c src/skip/messages.c src/skip/dialect_skip.c src/skip/dialect_etsi014.c ;;
+    skipd_http) echo src/skipd/http.c src/skipd/http_*.c src/skipd/uri.c ;;
+    skipd_uri) echo src/skipd/uri.c ;;
+    sync_message) echo src/skipd/sync_message.c ;;
+    p11_template) echo p11/template.c p11/attribute.c p11/find.c p11/search.c p11/manage.c p11/key.c p11/generate.c ;;
+    p11_mechanism) echo p11/derive.c p11/sign.c p11/wrap.c p11/policy.c p11/mechanism.c ;;
+    *) echo p11 ;;
+    esac
+}
+
+# Longer inputs find little more, and take much longer.
+length_max() {
+    case $1 in
+    ppk_conf) echo 256 ;;
+    sync_message | skipd_uri) echo 1024 ;;
+    skipd_http) echo 2048 ;;
+    *) echo 600 ;;
+    esac
+}
+
+# build PRESET TARGET…
+build() {
+    local preset=$1
+    shift
+    [ -e "build-$preset/build.ninja" ] || cmake --preset "$preset" >/dev/null
+    cmake --build "build-$preset" --target "${@/#/fuzz_}" >/dev/null
+}
+
+# run PRESET TARGET OPTION…: the log is build-fuzz/TARGET.log; prints it if it fails
+run() {
+    local preset=$1 name=$2 log=build-fuzz/$2.log
+    shift 2
+    mkdir -p "build-fuzz/corpus/$name" build-fuzz/crashes
+    if ! "build-$preset/tests/fuzz_$name" -max_len="$(length_max "$name")" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="build-fuzz/crashes/$name-" "$@" "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+        tail -n 60 "$log"
+        return 1
+    fi
+}
+
+stat_of() {
+    sed -n "s/^stat::$2: *//p" "build-fuzz/$1.log" | awk '{n += $1} END {print n + 0}'
+}
+
+short_run() {
+    run fuzz "$2" -max_total_time="$1" || return 1
+    printf '%-16s %11s executions\n' "$2" "$(stat_of "$2" number_of_executed_units)"
+}
+
+# A number of executions, in as many processes as there are processors.
+long_run() {
+    local total=$1 name=$2 sum=0 n
+    for build in fuzz-fast fuzz; do
+        [ "$build" = fuzz ] && n=$((total / 10)) || n=$((total - total / 10))
+        run "$build" "$name" -runs=$((n / jobs)) -jobs="$jobs" -workers="$jobs" || return 1
+        for log in fuzz-[0-9]*.log; do
+            sum=$((sum + $(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)))
+            rm -f "$log"
+        done
+    done
+    echo "$sum" >"build-fuzz/$name.executions"
+}
+
+# TARGET  EXECUTIONS  EDGES  LINES: edges as libFuzzer counts them, lines of what is tested as llvm-cov does
+table() {
+    build fuzz-fast "$@"
+    build fuzz-coverage "$@"
+    local module=build-fuzz-coverage/lib/ppk-pkcs11.so
+    printf '%-16s %12s %8s %8s  %s\n' target executions edges lines 'of'
+    for name; do
+        mkdir -p "build-fuzz/corpus/$name"
+        local edges executions lines profile=build-fuzz/$name.profile
+        edges=$("build-fuzz-fast/tests/fuzz_$name" -runs=0 "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" 2>&1 |
+            sed -n 's/.*DONE *cov: \([0-9]*\).*/\1/p')
+        LLVM_PROFILE_FILE=$profile-%m.raw "build-fuzz-coverage/tests/fuzz_$name" "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" >/dev/null
+        llvm-profdata merge -o "$profile" "$profile"-*.raw
+        rm -f "$profile"-*.raw
+        # shellcheck disable=SC2046 # a list of files
+        lines=$(llvm-cov report -instr-profile="$profile" "build-fuzz-coverage/tests/fuzz_$name" \
+            $([ "${name#p11_}" = "$name" ] || echo -object=$module) $(tested "$name") 2>/dev/null | awk '/^TOTAL/ {print $10}')
+        executions=$(cat "build-fuzz/$name.executions" 2>/dev/null || echo -)
+        printf '%-16s %12s %8s %8s  %s\n' "$name" "$executions" "$edges" "$lines" "$(tested "$name")"
+    done
+}
+
+minimize() {
+    build fuzz-fast "$@"
+    for name; do
+        local old
+        old=$(mktemp -d)
+        mv "tests/fuzz/corpus/$name" "$old/seed"
+        mkdir -p "tests/fuzz/corpus/$name" "build-fuzz/corpus/$name"
+        "build-fuzz-fast/tests/fuzz_$name" -set_cover_merge=1 -use_counters=0 -max_len="$(length_max "$name")" "tests/fuzz/corpus/$name" \
+            "$old/seed" "build-fuzz/corpus/$name" >/dev/null 2>&1
+        rm -r "$old"
+        printf '%-16s %5s inputs\n' "$name" "$(find "tests/fuzz/corpus/$name" -type f | wc -l)"
+    done
+}
+
+afl() {
+    local seconds=$1 name=${2:-skip_message}
+    build fuzz-afl "$name"
+    mkdir -p build-fuzz/afl
+    AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 \
+        afl-fuzz -V "$seconds" -i "tests/fuzz/corpus/$name" -o "build-fuzz/afl/$name" -- "build-fuzz-afl/tests/fuzz_$name" >build-fuzz/afl/"$name".log 2>&1 ||
+        { tail -n 30 build-fuzz/afl/"$name".log; return 1; }
+    sed -n 's/^\(execs_done\|edges_found\|saved_crashes\|saved_hangs\) *: /\1 /p' "build-fuzz/afl/$name/default/fuzzer_stats"
+    ! grep -q '^saved_crashes *: [1-9]' "build-fuzz/afl/$name/default/fuzzer_stats"
+}
+
+mode=${1:?usage: scripts/fuzz.sh SECONDS | --executions N | --coverage | --afl SECONDS | --minimize  [TARGET...]}
 shift
-[ -e build-fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
+number=$mode
+case $mode in
+--executions | --afl)
+    number=${1:?a number is missing}
+    shift
+    ;;
+esac
+[ "$number" != - ] || number=100000000
 targets=("$@")
 [ $# -gt 0 ] || mapfile -t targets < <(find tests/fuzz -maxdepth 1 -name 'fuzz_*.c' -printf '%f\n' | sed 's/^fuzz_//; s/\.c$//' | sort)
-cmake --build build-fuzz --target "${targets[@]/#/fuzz_}" >/dev/null
-mkdir -p build-fuzz/crashes build-fuzz/corpus
-for name in "${targets[@]}"; do
-    mkdir -p "build-fuzz/corpus/$name"
-    if ! PPK_LOG=none "build-fuzz/tests/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix=build-fuzz/crashes/ "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" >build-fuzz/"$name".log 2>&1; then
-        tail -n 60 build-fuzz/"$name".log
-        exit 1
-    fi
-    printf '%-20s %s executions\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' build-fuzz/"$name".log)"
-done
+
+mkdir -p build-fuzz
+case $mode in
+--coverage) table "${targets[@]}" ;;
+--minimize) minimize "${targets[@]}" ;;
+--afl) afl "$number" "$@" ;;
+--executions)
+    build fuzz "${targets[@]}"
+    build fuzz-fast "${targets[@]}"
+    for name in "${targets[@]}"; do
+        long_run "$number" "$name"
+    done
+    table "${targets[@]}"
+    ;;
+*)
+    build fuzz "${targets[@]}"
+    export -f short_run run length_max stat_of
+    printf '%s\n' "${targets[@]}" | xargs -P 2 -I TARGET bash -c "short_run $number TARGET"
+    ;;
+esac

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK 16384
+#define CHUNK      16384
+#define LINE_FIRST 1000u /* room for a line at first; few are longer */
 
 static const struct config_command built_ins[BUILT_INS] = {
     [BUILT_IN_EXIT] = {.levels = ~0U, .syntax = "exit"},
@@ -172,17 +173,49 @@ static void line_end(struct parser *p)
     p->too_long = false;
 }
 
+/* Makes room for a line of `len` bytes. */
+static bool line_grow(struct parser *p, size_t len)
+{
+    size_t room = p->room;
+    char *line;
+
+    if (len <= room)
+        return true;
+    while (room < len)
+        room *= 2;
+    line = secmem_alloc(room + 1);
+    if (line == NULL)
+        return false;
+    memcpy(line, p->line, p->len);
+    secmem_free(p->line);
+    p->line = line;
+    p->room = room;
+    return true;
+}
+
+static void line_append(struct parser *p, const char *bytes, size_t n)
+{
+    size_t left = CONFIG_LINE_MAX - p->len;
+
+    p->too_long = p->too_long || n > left;
+    if (n > left)
+        n = left;
+    if (!line_grow(p, p->len + n)) {
+        config_error(p->errors, p->call.line + 1, "no secret memory left");
+        return;
+    }
+    memcpy(p->line + p->len, bytes, n);
+    p->len += n;
+}
+
 /* Takes the next bytes of the file. */
 static void parser_feed(struct parser *p, const char *bytes, size_t len)
 {
     while (len > 0) {
         const char *end = memchr(bytes, '\n', len);
         size_t n = end != NULL ? (size_t)(end - bytes) : len;
-        size_t room = CONFIG_LINE_MAX - p->len;
 
-        p->too_long = p->too_long || n > room;
-        memcpy(p->line + p->len, bytes, n < room ? n : room);
-        p->len += n < room ? n : room;
+        line_append(p, bytes, n);
         bytes += n;
         len -= n;
         if (end != NULL) {
@@ -208,10 +241,11 @@ static struct parser *parser_new(const struct config_language *l, void *context,
     struct fault fault = {""};
     char *directory;
 
-    if (p == NULL || (p->line = secmem_alloc(CONFIG_LINE_MAX + 1)) == NULL) {
+    if (p == NULL || (p->line = secmem_alloc(LINE_FIRST + 1)) == NULL) {
         config_error(errors, 0, "no secret memory left");
         goto failed;
     }
+    p->room = LINE_FIRST;
     p->language = l;
     p->errors = errors;
     p->call.context = context;

@@ -17,7 +17,8 @@ static bool keyword_fits(const struct syntax *s, size_t i, const struct word *wo
     return !in_full || s->tokens[i].len == word->len;
 }
 
-/* Appends the different keywords that the marked commands have as keyword `i`. */
+/* Counts the different keywords that the marked commands have as keyword `i`, and appends them to `out`, if
+ * it is not NULL. */
 static size_t keywords_list(const struct parser *p, const bool *marked, size_t i, struct text *out)
 {
     size_t n = 0;
@@ -29,8 +30,11 @@ static size_t keywords_list(const struct parser *p, const bool *marked, size_t i
         for (size_t before = 0; !known && before < c; before++)
             known = marked[before] && i < p->syntaxes[before].head &&
                     token_is(&p->syntaxes[before].tokens[i], t->name, t->len);
-        if (!known)
-            text_printf(out, "%s%.*s", n++ > 0 ? ", " : "", (int)t->len, t->name);
+        if (known)
+            continue;
+        if (out != NULL)
+            text_printf(out, "%s%.*s", n > 0 ? ", " : "", (int)t->len, t->name);
+        n++;
     }
     return n;
 }
@@ -91,7 +95,7 @@ static bool depth_find(const struct parser *p, const struct word *word, unsigned
 /* Keeps of the marked commands those whose keyword `i` fits; returns how many different keywords these have.
  */
 static size_t candidates_narrow(const struct parser *p, bool *marked, size_t i, const struct word *word,
-                                bool in_full, struct text *list)
+                                bool in_full)
 {
     bool fit[SYNTAXES_MAX] = {false};
     size_t n = 0;
@@ -102,7 +106,7 @@ static size_t candidates_narrow(const struct parser *p, bool *marked, size_t i, 
     }
     if (n > 0)
         memcpy(marked, fit, sizeof fit);
-    return n == 0 ? 0 : keywords_list(p, fit, i, list);
+    return n == 0 ? 0 : keywords_list(p, fit, i, NULL);
 }
 
 /* The marked command whose head is just the first `i` keywords, or NULL. */
@@ -133,16 +137,16 @@ const struct syntax *parser_command_find(const struct parser *p, const struct wo
     for (size_t i = 0;; i++) {
         size_t different = 0;
 
-        text_free(&list);
         found = i > 0 ? candidate_complete(p, marked, i) : NULL;
         if (i < w->n) {
-            different = candidates_narrow(p, marked, i, &w->list[i], true, &list);
+            different = candidates_narrow(p, marked, i, &w->list[i], true);
             if (different == 0 && found == NULL)
-                different = candidates_narrow(p, marked, i, &w->list[i], false, &list);
+                different = candidates_narrow(p, marked, i, &w->list[i], false);
         }
         if (different == 1)
             continue;
         if (different > 1) {
+            (void)keywords_list(p, marked, i, &list);
             fault_set(fault, "word %zu is ambiguous: %s", i + 1, list.s != NULL ? list.s : "");
             found = NULL;
         } else if (found == NULL) {

@@ -27,8 +27,8 @@ struct parser {
     size_t n_syntaxes; /* the language's, then the built-in ones */
     struct open_level stack[CONFIG_LEVELS_MAX];
     unsigned depth;
-    char *line; /* of CONFIG_LINE_MAX + 1 bytes, in secret memory: it holds secrets in clear */
-    size_t len;
+    char *line; /* of room + 1 bytes, in secret memory: it holds secrets in clear */
+    size_t len, room;
     bool too_long;
     unsigned secret_line; /* the first with a clear secret, or 0 */
     char directory[PATH_MAX];

@@ -16,17 +16,21 @@ static _Thread_local bool loading_here;
 static const struct skip_transport *_Atomic transport_loaded;
 static const struct skip_transport *_Atomic transport_override;
 
-static const struct skip_host host = {
-    .secmem_alloc = secmem_alloc,
-    .secmem_free = secmem_free,
-    .secret_new = secret_new,
-    .secret_free = secret_free,
-    .secret_len = secret_len,
-    .secret_open = secret_open,
-    .secret_close = secret_close,
-    .crypto_context = crypto_context,
-    .crypto_alive = crypto_alive,
-};
+const struct skip_host *skip_loader_host(void)
+{
+    static const struct skip_host host = {
+        .secmem_alloc = secmem_alloc,
+        .secmem_free = secmem_free,
+        .secret_new = secret_new,
+        .secret_free = secret_free,
+        .secret_len = secret_len,
+        .secret_open = secret_open,
+        .secret_close = secret_close,
+        .crypto_context = crypto_context,
+        .crypto_alive = crypto_alive,
+    };
+    return &host;
+}
 
 /* The folder of the object that this function is in (the token, or a program), with its slash, at `out`.
  * dladdr() gives a program's argv[0], and a module's path as it was asked for: only absolute paths are to be
@@ -88,7 +92,7 @@ static const struct skip_transport *open_at(const char *path, struct text *reaso
     else if (t->version != SKIP_TRANSPORT_VERSION)
         text_printf(reasons, "%s%s: is of another version (%u, not %u)", reasons->len ? "; " : "", path,
                     t->version, SKIP_TRANSPORT_VERSION);
-    else if (!t->start(&host, &fault))
+    else if (!t->start(skip_loader_host(), &fault))
         text_printf(reasons, "%s%s: %s", reasons->len ? "; " : "", path, fault.text);
     else
         return t;

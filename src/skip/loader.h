@@ -11,6 +11,9 @@
  * waiting. NULL with the reason in `fault`; the next call tries again. */
 const struct skip_transport *skip_loader_transport(struct fault *fault);
 
+/* What the transport is given of this process: the arena, the secrets, the OpenSSL context. */
+const struct skip_host *skip_loader_host(void);
+
 /* The transport if it has been loaded, else NULL. */
 const struct skip_transport *skip_loader_loaded(void);
 

@@ -120,7 +120,8 @@ static void test_load(void **state)
         text_free(&errors);
         configuration_free(c);
     }
-    assert_true(n > 100);
+    print_message("%ld allocations failed in turn\n", n - 2);
+    assert_true(n > 60);
 }
 
 static void test_errors(void **state)
