@@ -15,8 +15,7 @@
 
 enum { TOP, CLIENT, PEER };
 
-/* Appends a zeroed element to an array. Allocation failures end the program: a configuration is read before
- * anything is served. */
+/* Appends a zeroed element to an array. Allocation failures end the program, as kill -9 would at any time. */
 static void *grow(void *list, size_t *n, size_t size)
 {
     char *p = reallocarray(list, *n + 1, size);
@@ -67,6 +66,7 @@ static void apply_system_id(struct config_call *call)
     }
     if (c->system_id == NULL)
         c->system_id = copy(id);
+    c->system_id_line = call->line;
 }
 
 static void listen_add(struct config_call *call, int family, enum listen_kind kind)
@@ -145,6 +145,7 @@ static void apply_store_sqlite(struct config_call *call)
     struct skipd_conf *c = call->context;
 
     c->stores++;
+    c->store_line = call->line;
     free(c->store_kind);
     c->store_kind = copy("sqlite");
     set_file(call, &c->store_where, "FILE");
@@ -159,6 +160,7 @@ static void apply_store_postgresql(struct config_call *call)
     if (!store_postgresql.check(where, &fault))
         config_wrong(call, "%s", fault.text);
     c->stores++;
+    c->store_line = call->line;
     free(c->store_kind);
     free(c->store_where);
     c->store_kind = copy("postgresql");
@@ -170,6 +172,7 @@ static void apply_master_key(struct config_call *call)
     struct skipd_conf *c = call->context;
 
     set_file(call, &c->master_key_file, "FILE");
+    c->master_key_line = call->line;
 }
 
 static void apply_max_keys(struct config_call *call)
@@ -212,6 +215,15 @@ static void apply_max_connections(struct config_call *call)
     c->max_connections = number(call, "N");
     if (each != NULL)
         c->max_connections_per_client = (uint32_t)each->number;
+}
+
+static void apply_max_requests(struct config_call *call)
+{
+    struct skipd_conf *c = call->context;
+    struct request_limit *limit = c->client != NULL ? &c->client->limit : &c->limit;
+
+    limit->in_flight = number(call, "N");
+    limit->per_second = number(call, "RATE");
 }
 
 static void apply_handshake_timeout(struct config_call *call)
@@ -398,6 +410,12 @@ static const struct config_command COMMANDS[] = {
     {CONFIG_IN(TOP), "max-connections <N:1-100000> [per-client <EACH:1-100000>]", 0, CONFIG_ONCE,
      "Connections of clients that are open at once: in all, and of each.\nDefault 1000 and 250.",
      apply_max_connections, NULL},
+    {CONFIG_IN(TOP) | CONFIG_IN(CLIENT), "max-requests <N:1-100000> per-second <RATE:1-1000000>", 0,
+     CONFIG_ONCE,
+     "Requests of one client that may be under way at once, and that are taken in a second; more are "
+     "answered 429, to be "
+     "repeated after a second. In a client: for this one.\nDefault 128 and 5000.",
+     apply_max_requests, NULL},
     {CONFIG_IN(TOP), "handshake-timeout <SECONDS:1-600>", 0, CONFIG_ONCE,
      "How long a client has for the TLS handshake.\nDefault 5.", apply_handshake_timeout, NULL},
     {CONFIG_IN(TOP), "idle-timeout <SECONDS:1-3600>", 0, CONFIG_ONCE,
@@ -530,6 +548,8 @@ static void clients_check(struct skipd_conf *c, struct config_errors *errors)
                              c->clients[j].name);
         if (client->identity.server_auth_only && anonymous++ > 0)
             config_error(errors, client->line, "only one client can be server-auth-only");
+        if (client->limit.in_flight == 0)
+            client->limit = c->limit;
         if (client->permissions == 0)
             client->permissions = PERMIT_ALL;
         if (client->system_id == NULL && c->system_id != NULL)
@@ -599,6 +619,7 @@ struct skipd_conf *skipd_conf_load(const char *path, struct text *errors)
 
     if (c == NULL)
         abort();
+    c->references = 1;
     c->max_keys = 1000000;
     c->lifetime_s = 3600;
     c->key_size = 256;
@@ -607,6 +628,7 @@ struct skipd_conf *skipd_conf_load(const char *path, struct text *errors)
     c->sync_timeout_ms = 1500;
     c->max_connections = 1000;
     c->max_connections_per_client = 250;
+    c->limit = (struct request_limit){128, 5000};
     c->handshake_timeout_s = 5;
     c->idle_timeout_s = 60;
     if (config_read_file(&skipd_language, c, path, &mistakes) || mistakes.count > 0)
@@ -637,10 +659,8 @@ static void identity_free(struct identity *i)
     free(i->names);
 }
 
-void skipd_conf_free(struct skipd_conf *c)
+static void conf_wipe(struct skipd_conf *c)
 {
-    if (c == NULL)
-        return;
     for (size_t i = 0; i < c->n_clients; i++) {
         free(c->clients[i].name);
         free(c->clients[i].system_id);
@@ -667,6 +687,20 @@ void skipd_conf_free(struct skipd_conf *c)
     free(c->master_key_file);
     secret_free(c->master_key);
     free(c);
+}
+
+const struct skipd_conf *skipd_conf_ref(const struct skipd_conf *c)
+{
+    ((struct skipd_conf *)c)->references++;
+    return c;
+}
+
+void skipd_conf_free(const struct skipd_conf *c)
+{
+    struct skipd_conf *own = (struct skipd_conf *)c;
+
+    if (own != NULL && --own->references == 0)
+        conf_wipe(own);
 }
 
 bool names_match(const struct names *globs, const char *id)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What skipd.conf means: this key source, its clients, its peers. Immutable once loaded. */
+/* What skipd.conf means: this key source, its clients, its peers. Immutable once loaded; counted, since after
+ * a reload what began with the old one may still need it. */
 #ifndef PPK_SKIPD_CONF_H
 #define PPK_SKIPD_CONF_H
 
@@ -51,11 +52,18 @@ enum permission {
     PERMIT_ALL = 15
 };
 
+/* Requests of one client. */
+struct request_limit {
+    uint32_t in_flight; /* under way at once; 0 only while reading: then the configuration's */
+    uint32_t per_second;
+};
+
 struct skipd_client {
     char *name;
     char *system_id;      /* the client's; never NULL once loaded (the key source's own, if it has none) */
     struct names remotes; /* globs of remote system IDs that it may ask for; none: all */
     unsigned permissions; /* enum permission; 0 only while reading: then PERMIT_ALL */
+    struct request_limit limit;
     struct identity identity;
     unsigned line;
 };
@@ -92,7 +100,9 @@ struct skipd_listen {
 };
 
 struct skipd_conf {
+    unsigned references;
     char *system_id;
+    unsigned system_id_line;
     struct skipd_listen *listens;
     size_t n_listens;
     struct skipd_client *clients;
@@ -102,13 +112,16 @@ struct skipd_conf {
     char *certificate, *key; /* PEM files, or NULL: PSK only */
     char *trustpoint;        /* PEM file of the CAs for clients and peers, or NULL */
     char *store_kind, *store_where;
+    unsigned store_line;
     char *master_key_file; /* or NULL */
+    unsigned master_key_line;
     struct secret *master_key;
     uint32_t max_keys;
     uint32_t lifetime_s;                           /* of a key, from its delivery to the initiator */
     uint32_t key_size, key_size_min, key_size_max; /* bits */
     uint32_t sync_timeout_ms;
     uint32_t max_connections, max_connections_per_client;
+    struct request_limit limit; /* of clients that have none of their own */
     uint32_t handshake_timeout_s, idle_timeout_s;
     /* private: the level that is being read, `store` commands that were */
     unsigned stores;
@@ -123,8 +136,19 @@ extern const struct config_language skipd_language;
  * wrong" for each mistake. */
 struct skipd_conf *skipd_conf_load(const char *path, struct text *errors);
 
-/* Wipes and frees; NULL is allowed. */
-void skipd_conf_free(struct skipd_conf *c);
+/* One more reference. */
+const struct skipd_conf *skipd_conf_ref(const struct skipd_conf *c);
+
+/* Gives one up; the last one wipes and frees. NULL is allowed. */
+void skipd_conf_free(const struct skipd_conf *c);
+
+/* Can `next` take effect in a process that runs with `now`? What cannot change is what the keys in the store
+ * hang on: the store, its bound, the master key, and the system ID. False: `fault` has the line and the
+ * reason. */
+bool skipd_conf_can_follow(const struct skipd_conf *now, const struct skipd_conf *next, struct fault *fault);
+
+/* Is it the same peer still: name, addresses and proof of identity? */
+bool skipd_peer_is_same(const struct skipd_peer *a, const struct skipd_peer *b);
 
 /* Does one of the globs match (fnmatch(3), flags 0)? */
 bool names_match(const struct names *globs, const char *id);

@@ -20,29 +20,31 @@
 #define STEP_MS 20
 
 struct daemon {
-    struct skipd_conf *conf;
+    const char *path;              /* of the configuration */
+    const struct skipd_conf *conf; /* in effect; a reference */
     struct event_base *base;
     struct seal *seal;
     struct store_queue *queue;
     struct service *service;
     struct keeper *keeper;
     struct http_server *http;
+    struct listeners *listeners;
     struct event *signals[3], *ending;
+    bool ends;
     unsigned end_steps;
-    struct text ready;      /* "listen ADDRESS:PORT" lines */
     const char *ready_file; /* written, to be removed at the end; or NULL */
 };
 
 /* ---- the start ---- */
 
-static bool store_ready(struct daemon *d, struct fault *fault)
+static bool store_ready(struct daemon *d, const struct skipd_conf *conf, struct fault *fault)
 {
-    const struct store_kind *kind = store_kind_find(d->conf->store_kind);
-    struct store *store = kind->open(d->conf->store_where, d->conf->max_keys, fault);
+    const struct store_kind *kind = store_kind_find(conf->store_kind);
+    struct store *store = kind->open(conf->store_where, conf->max_keys, fault);
 
     if (store == NULL)
         return false;
-    d->seal = seal_for_store(kind, store, d->conf->master_key, fault);
+    d->seal = seal_for_store(kind, store, conf->master_key, fault);
     if (d->seal == NULL) {
         kind->close(store);
         return false;
@@ -51,25 +53,52 @@ static bool store_ready(struct daemon *d, struct fault *fault)
     return d->queue != NULL;
 }
 
-static bool listen_all(struct daemon *d, struct fault *fault)
+/* What serves a configuration; so far, it has none. */
+static bool parts_make(struct daemon *d, struct fault *fault)
 {
-    for (size_t i = 0; i < d->conf->n_listens; i++) {
-        const struct skipd_listen *l = &d->conf->listens[i];
-        int fd = socket_bind(l, &d->ready, fault);
+    if ((d->service = service_new(d->base, d->queue, d->seal)) != NULL &&
+        (d->keeper = keeper_new(d->base, d->service)) != NULL &&
+        (d->http = http_server_new(d->base, d->service)) != NULL &&
+        (d->listeners = listeners_new(d->http, d->keeper)) != NULL)
+        return true;
+    fault_set(fault, "no memory");
+    return false;
+}
 
-        if (fd < 0)
-            return false;
-        if (!(l->kind == LISTEN_PEERS ? keeper_listen(d->keeper, fd, fault)
-                                      : http_server_listen(d->http, fd, l->kind, fault))) {
-            fault_prefix(fault, "line %u", l->line);
-            return false;
-        }
+/* ---- configurations ---- */
+
+static bool prepare(struct daemon *d, const struct skipd_conf *conf, struct fault *fault)
+{
+    return service_prepare(d->service, conf, fault) && keeper_prepare(d->keeper, conf, fault) &&
+           http_server_prepare(d->http, conf, fault);
+}
+
+static void abandon(struct daemon *d)
+{
+    listeners_abandon(d->listeners);
+    http_server_abandon(d->http);
+    keeper_abandon(d->keeper);
+    service_abandon(d->service);
+}
+
+/* All parts take the configuration, or none does. */
+static bool configure(struct daemon *d, const struct skipd_conf *conf, struct fault *fault)
+{
+    if (!prepare(d, conf, fault) || !listeners_prepare(d->listeners, conf, fault)) {
+        abandon(d);
+        return false;
     }
+    service_commit(d->service);
+    keeper_commit(d->keeper);
+    http_server_commit(d->http);
+    listeners_commit(d->listeners);
+    skipd_conf_free(d->conf);
+    d->conf = skipd_conf_ref(conf);
     return true;
 }
 
 /* The file appears at once as a whole. */
-static bool ready_write(const struct daemon *d, const char *path, struct fault *fault)
+static bool ready_write(const char *path, const struct text *lines, struct fault *fault)
 {
     char temporary[PATH_MAX];
     FILE *f = NULL;
@@ -78,12 +107,64 @@ static bool ready_write(const struct daemon *d, const char *path, struct fault *
     if (snprintf(temporary, sizeof temporary, "%s.new", path) < (int)sizeof temporary)
         f = fopen(temporary, "we");
     if (f != NULL) {
-        ok = fwrite(d->ready.s, 1, d->ready.len, f) == d->ready.len;
+        ok = fwrite(lines->s, 1, lines->len, f) == lines->len;
         ok = fclose(f) == 0 && ok && rename(temporary, path) == 0;
     }
     if (!ok)
         fault_set(fault, "%s: %s", path, strerror(errno));
     return ok;
+}
+
+static void lines_log(enum log_level level, const char *lines)
+{
+    for (size_t len = 0; *lines != '\0'; lines += len + (lines[len] == '\n')) {
+        len = strcspn(lines, "\n");
+        log_write(level, "%.*s", (int)len, lines);
+    }
+}
+
+/* Where it listens, in the log and in the ready-file. */
+static bool announce(struct daemon *d, struct fault *fault)
+{
+    struct text lines = {0};
+    bool ok = false;
+
+    listeners_print(d->listeners, &lines);
+    ok = !lines.failed && lines.s != NULL;
+    if (ok) {
+        lines_log(LOG_LEVEL_NOTICE, lines.s);
+        ok = d->ready_file == NULL || ready_write(d->ready_file, &lines, fault);
+    } else {
+        fault_set(fault, "no memory");
+    }
+    text_free(&lines);
+    return ok;
+}
+
+/* SIGHUP. */
+static void reload(struct daemon *d)
+{
+    struct text errors = {0};
+    struct fault fault = {0};
+    const struct skipd_conf *conf = skipd_conf_load(d->path, &errors);
+
+    if (conf == NULL) {
+        lines_log(LOG_LEVEL_ERROR, errors.s != NULL ? errors.s : "no memory");
+    } else if (!skipd_conf_can_follow(d->conf, conf, &fault) || !configure(d, conf, &fault)) {
+        log_write(LOG_LEVEL_ERROR, "%s: %s", d->path, fault.text);
+        skipd_conf_free(conf);
+        conf = NULL;
+    }
+    text_free(&errors);
+    if (conf == NULL) {
+        log_write(LOG_LEVEL_ERROR, "SIGHUP: the new configuration is refused, the old one stays");
+        return;
+    }
+    skipd_conf_free(conf);
+    if (!announce(d, &fault))
+        log_write(LOG_LEVEL_ERROR, "%s", fault.text);
+    log_write(LOG_LEVEL_NOTICE, "SIGHUP: the new configuration is in effect: %zu clients, %zu peers",
+              d->conf->n_clients, d->conf->n_peers);
 }
 
 /* ---- ending ---- */
@@ -109,9 +190,13 @@ static void on_signal(evutil_socket_t number, short events, void *context)
 
     (void)events;
     if (number == SIGHUP) {
-        log_write(LOG_LEVEL_NOTICE, "SIGHUP: the configuration is read at the start only");
+        if (!d->ends)
+            reload(d);
         return;
     }
+    if (d->ends)
+        return;
+    d->ends = true;
     log_write(LOG_LEVEL_NOTICE, "ending");
     http_server_stop(d->http);
     on_ending(-1, 0, d);
@@ -143,6 +228,7 @@ void daemon_free(struct daemon *d)
     store_queue_free(d->queue);
     if (d->http != NULL)
         http_server_close(d->http);
+    listeners_free(d->listeners);
     keeper_free(d->keeper);
     service_free(d->service);
     seal_free(d->seal);
@@ -155,59 +241,36 @@ void daemon_free(struct daemon *d)
         event_base_free(d->base);
     http_server_free(d->http);
     skipd_conf_free(d->conf);
-    text_free(&d->ready);
     free(d);
 }
 
 /* ---- all of it ---- */
 
-static bool parts_start(struct daemon *d, struct fault *fault)
-{
-    d->base = event_base_new();
-    if (d->base == NULL) {
-        fault_set(fault, "no event loop");
-        return false;
-    }
-    if (!store_ready(d, fault) ||
-        (d->service = service_new(d->base, d->conf, d->queue, d->seal, fault)) == NULL ||
-        (d->keeper = keeper_new(d->base, d->service, fault)) == NULL ||
-        (d->http = http_server_new(d->base, d->service, fault)) == NULL || !listen_all(d, fault))
-        return false;
-    if (!signals_ready(d)) {
-        fault_set(fault, "no memory");
-        return false;
-    }
-    return true;
-}
-
-static void announce(struct daemon *d)
-{
-    log_write(LOG_LEVEL_NOTICE, "key source '%s' is ready, %llu keys are waiting", d->conf->system_id,
-              (unsigned long long)store_queue_waiting(d->queue));
-    for (char *line = d->ready.s, *next = NULL; line != NULL && *line != '\0'; line = next) {
-        next = strchr(line, '\n');
-        *next++ = '\0';
-        log_write(LOG_LEVEL_NOTICE, "%s", line);
-    }
-}
-
-struct daemon *daemon_start(struct skipd_conf *conf, const char *ready_file, struct fault *fault)
+struct daemon *daemon_start(const char *path, const struct skipd_conf *conf, const char *ready_file,
+                            struct fault *fault)
 {
     struct daemon *d = calloc(1, sizeof *d);
 
-    if (d == NULL) {
-        skipd_conf_free(conf);
+    if (d == NULL || (d->base = event_base_new()) == NULL) {
+        fault_set(fault, "no memory, or no event loop");
+        goto bad;
+    }
+    d->path = path;
+    if (!store_ready(d, conf, fault) || !parts_make(d, fault) || !configure(d, conf, fault))
+        goto bad;
+    if (!signals_ready(d)) {
         fault_set(fault, "no memory");
-        return NULL;
+        goto bad;
     }
-    d->conf = conf;
-    if (!parts_start(d, fault) || (ready_file != NULL && !ready_write(d, ready_file, fault))) {
-        daemon_free(d);
-        return NULL;
-    }
+    log_write(LOG_LEVEL_NOTICE, "key source '%s' is ready, %llu keys are waiting", conf->system_id,
+              (unsigned long long)store_queue_waiting(d->queue));
     d->ready_file = ready_file;
-    announce(d);
+    if (!announce(d, fault))
+        goto bad;
     return d;
+bad:
+    daemon_free(d);
+    return NULL;
 }
 
 void daemon_run(struct daemon *d)
@@ -217,16 +280,15 @@ void daemon_run(struct daemon *d)
 
 bool daemon_check(const struct skipd_conf *conf, struct fault *fault)
 {
-    struct event_base *base = event_base_new();
-    struct service *service = base != NULL ? service_new(base, conf, NULL, NULL, fault) : NULL;
-    struct keeper *keeper = service != NULL ? keeper_new(base, service, fault) : NULL;
-    struct http_server *http = keeper != NULL ? http_server_new(base, service, fault) : NULL;
-    bool ok = http != NULL;
+    struct daemon *d = calloc(1, sizeof *d);
+    bool ok = false;
 
-    keeper_free(keeper);
-    service_free(service);
-    if (base != NULL)
-        event_base_free(base);
-    http_server_free(http);
+    if (d == NULL || (d->base = event_base_new()) == NULL) {
+        fault_set(fault, "no memory, or no event loop");
+    } else if (parts_make(d, fault)) {
+        ok = prepare(d, conf, fault);
+        abandon(d);
+    }
+    daemon_free(d);
     return ok;
 }

@@ -7,9 +7,11 @@
 
 struct daemon;
 
-/* Starts all parts with this configuration, which is taken over, and writes the ready-file (NULL: none). NULL
- * with the reason in `fault`. */
-struct daemon *daemon_start(struct skipd_conf *conf, const char *ready_file, struct fault *fault);
+/* Starts all parts with this configuration, and writes the ready-file (NULL: none): the lines of
+ * listeners_print(). On SIGHUP, the configuration is read again from `path`. The names outlive it. NULL with
+ * the reason in `fault`. */
+struct daemon *daemon_start(const char *path, const struct skipd_conf *conf, const char *ready_file,
+                            struct fault *fault);
 
 /* Serves until SIGTERM or SIGINT has come, and requests under way are answered. */
 void daemon_run(struct daemon *d);

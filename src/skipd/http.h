@@ -50,12 +50,21 @@ void http_answer_method(struct http_exchange *x, const char *allowed);
 #define HTTP_BODY_MAX 4096
 struct span http_body(const struct http_exchange *x);
 
-/* NULL with the reason in `fault`. */
-struct http_server *http_server_new(struct event_base *base, struct service *service, struct fault *fault);
+/* NULL: no memory. */
+struct http_server *http_server_new(struct event_base *base, struct service *service);
 
-/* Listens at a socket that is bound already, for one of the dialects of the configuration's listeners; takes
- * it over. False with the reason in `fault`. */
+/* A configuration takes effect, as in service.h (which commits before). Connections of clients that are still
+ * who they were stay; others are closed, after the answer if a request is being handled. */
+bool http_server_prepare(struct http_server *s, const struct skipd_conf *conf, struct fault *fault);
+void http_server_commit(struct http_server *s);
+void http_server_abandon(struct http_server *s);
+
+/* Listens at a socket that is bound already, and takes it over; the configuration in effect, or prepared, has
+ * a listener of this kind. False with the reason in `fault`: it remains the caller's. */
 bool http_server_listen(struct http_server *s, int fd, enum listen_kind kind, struct fault *fault);
+
+/* Closes it. */
+void http_server_unlisten(struct http_server *s, int fd);
 
 /* Stops listening; what is there goes on. */
 void http_server_stop(struct http_server *s);

@@ -18,13 +18,14 @@
 #define HELLO_S         5
 /* Keys of one connection that may be on their way into the store; above it, the connection is not read. */
 #define KEEPING_MAX 4096
-#define LISTENS_MAX 16
+#define LISTENS_MAX 64
 
 struct connection {
     struct keeper *keeper;
     struct bufferevent *bev; /* NULL: closed, and only waiting for the store */
     struct event *hello_timer;
-    const struct skipd_peer *peer; /* once it has proved who it is */
+    const struct skipd_peer *peer;     /* once it has proved who it is */
+    char system_id[SYSTEM_ID_MAX + 1]; /* as it has greeted */
     bool greeted;
     bool paused;
     size_t keeping;
@@ -34,9 +35,7 @@ struct connection {
 struct keeper {
     struct event_base *base;
     struct service *service;
-    struct tls_party *parties;
-    struct tls_settings settings;
-    SSL_CTX *tls;
+    SSL_CTX *tls, *next; /* next: while it is prepared */
     struct evconnlistener *listeners[LISTENS_MAX];
     size_t n_listeners;
     struct connection *connections;
@@ -118,6 +117,7 @@ static bool on_hello(struct connection *c, const struct sync_hello *hello)
         return false;
     }
     c->greeted = true;
+    memcpy(c->system_id, hello->system_id, sizeof c->system_id);
     event_free(c->hello_timer);
     c->hello_timer = NULL;
     strncpy(mine.hello.system_id, conf->system_id, SYSTEM_ID_MAX);
@@ -170,7 +170,7 @@ static void on_event(struct bufferevent *bev, short what, void *context)
     struct fault who = {0};
 
     if ((what & BEV_EVENT_CONNECTED) != 0) {
-        party = tls_party_of(ssl, NULL);
+        party = tls_party_of(ssl, c->keeper->tls, NULL);
         if (party != NULL) {
             c->peer = party->who;
             return;
@@ -233,27 +233,56 @@ bad:
     evutil_closesocket(fd);
 }
 
-struct keeper *keeper_new(struct event_base *base, struct service *service, struct fault *fault)
+struct keeper *keeper_new(struct event_base *base, struct service *service)
 {
-    const struct skipd_conf *conf = service_conf(service);
     struct keeper *k = calloc(1, sizeof *k);
 
-    if (k == NULL || (k->parties = calloc(conf->n_peers + 1, sizeof *k->parties)) == NULL) {
-        free(k);
-        fault_set(fault, "no memory");
+    if (k == NULL)
         return NULL;
-    }
     k->base = base;
     k->service = service;
-    for (size_t i = 0; i < conf->n_peers; i++)
-        k->parties[i] = (struct tls_party){&conf->peers[i].identity, &conf->peers[i]};
-    k->settings = (struct tls_settings){conf, k->parties, conf->n_peers, true, false};
-    k->tls = tls_server_context(&k->settings, fault);
-    if (k->tls == NULL) {
-        keeper_free(k);
-        return NULL;
-    }
     return k;
+}
+
+/* ---- configurations ---- */
+
+bool keeper_prepare(struct keeper *k, const struct skipd_conf *conf, struct fault *fault)
+{
+    k->next = tls_server_context(conf, TLS_PEERS, fault);
+    return k->next != NULL;
+}
+
+/* Is whoever is there a peer still, by what he has proved and said? */
+static void connection_review(struct connection *c)
+{
+    const struct tls_party *party = tls_party_of(bufferevent_openssl_get_ssl(c->bev), c->keeper->tls, NULL);
+    const struct skipd_peer *peer = party != NULL ? party->who : NULL;
+
+    if (peer != NULL && strcmp(peer->name, c->peer->name) == 0 &&
+        (!c->greeted || names_match(&peer->remotes, c->system_id)))
+        c->peer = peer;
+    else
+        connection_close(c, "it is no peer of this name any more, by the new configuration");
+}
+
+void keeper_commit(struct keeper *k)
+{
+    SSL_CTX *old = k->tls; /* with the configuration that the connections' peers are of */
+
+    k->tls = k->next;
+    k->next = NULL;
+    for (struct connection *c = k->connections, *next = NULL; c != NULL; c = next) {
+        next = c->next;
+        if (c->bev != NULL && c->peer != NULL)
+            connection_review(c);
+    }
+    SSL_CTX_free(old);
+}
+
+void keeper_abandon(struct keeper *k)
+{
+    SSL_CTX_free(k->next);
+    k->next = NULL;
 }
 
 bool keeper_listen(struct keeper *k, int fd, struct fault *fault)
@@ -263,11 +292,23 @@ bool keeper_listen(struct keeper *k, int fd, struct fault *fault)
     if (k->n_listeners < LISTENS_MAX)
         l = evconnlistener_new(k->base, on_accept, k, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 128, fd);
     if (l == NULL) {
-        fault_set(fault, "cannot listen");
+        fault_set(fault, k->n_listeners < LISTENS_MAX ? "cannot listen" : "too many listeners");
         return false;
     }
     k->listeners[k->n_listeners++] = l;
+    if (k->n_open >= CONNECTIONS_MAX)
+        evconnlistener_disable(l);
     return true;
+}
+
+void keeper_unlisten(struct keeper *k, int fd)
+{
+    for (size_t i = 0; i < k->n_listeners; i++)
+        if (evconnlistener_get_fd(k->listeners[i]) == fd) {
+            evconnlistener_free(k->listeners[i]);
+            k->listeners[i] = k->listeners[--k->n_listeners];
+            return;
+        }
 }
 
 void keeper_stop(struct keeper *k)
@@ -287,6 +328,5 @@ void keeper_free(struct keeper *k)
         return;
     keeper_stop(k);
     SSL_CTX_free(k->tls);
-    free(k->parties);
     free(k);
 }

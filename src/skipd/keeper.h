@@ -7,11 +7,21 @@
 
 struct keeper;
 
-/* Prepares TLS for the peers of the configuration. NULL with the reason in `fault`. */
-struct keeper *keeper_new(struct event_base *base, struct service *service, struct fault *fault);
+/* NULL: no memory. */
+struct keeper *keeper_new(struct event_base *base, struct service *service);
 
-/* Listens at a socket that is bound already; takes it over. False with the reason in `fault`. */
+/* A configuration takes effect, as in service.h (which commits before): connections of peers that are still
+ * who they were stay. */
+bool keeper_prepare(struct keeper *k, const struct skipd_conf *conf, struct fault *fault);
+void keeper_commit(struct keeper *k);
+void keeper_abandon(struct keeper *k);
+
+/* Listens at a socket that is bound already, and takes it over. False with the reason in `fault`: it remains
+ * the caller's. */
 bool keeper_listen(struct keeper *k, int fd, struct fault *fault);
+
+/* Closes it. */
+void keeper_unlisten(struct keeper *k, int fd);
 
 /* Stops listening and closes the connections. */
 void keeper_stop(struct keeper *k);

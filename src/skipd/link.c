@@ -33,11 +33,9 @@ enum link_state {
 
 struct link {
     struct event_base *base;
-    struct evdns_base *dns; /* or NULL: the peer has an address */
-    const struct skipd_conf *conf;
+    struct evdns_base *dns;        /* NULL: no name was looked up yet */
+    const struct skipd_conf *conf; /* a reference */
     const struct skipd_peer *peer;
-    struct tls_party party;
-    struct tls_settings settings;
     SSL_CTX *tls;
     enum link_state state;
     bool failed;              /* to connect, since it was last up */
@@ -244,7 +242,7 @@ static void on_connected(struct link *l)
     SSL *ssl = bufferevent_openssl_get_ssl(l->bev);
     struct sync_message hello = {.type = SYNC_HELLO};
 
-    if (tls_party_of(ssl, address_of(l)->host) == NULL) {
+    if (tls_party_of(ssl, l->tls, address_of(l)->host) == NULL) {
         struct fault who = {0};
 
         tls_describe(ssl, &who);
@@ -294,7 +292,11 @@ static bool tcp_connect(struct link *l)
         return inet_pton(AF_INET6, p->host, &in6.sin6_addr) == 1 &&
                bufferevent_socket_connect(l->bev, (struct sockaddr *)&in6, sizeof in6) == 0;
     case PEER_HOSTNAME:
-        return bufferevent_socket_connect_hostname(l->bev, l->dns, AF_UNSPEC, p->host, p->port) == 0;
+        if (l->dns == NULL)
+            l->dns =
+                evdns_base_new(l->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+        return l->dns != NULL &&
+               bufferevent_socket_connect_hostname(l->bev, l->dns, AF_UNSPEC, p->host, p->port) == 0;
     }
     return false;
 }
@@ -353,54 +355,68 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
     tick_start(l, tick_next(l, now));
 }
 
-struct link *link_new(struct event_base *base, const struct skipd_conf *conf, const struct skipd_peer *peer,
-                      struct fault *fault)
+struct link *link_new(struct event_base *base)
 {
     struct link *l = calloc(1, sizeof *l);
-    bool names = false;
 
-    if (l == NULL) {
-        fault_set(fault, "no memory");
+    if (l == NULL || (l->tick = evtimer_new(base, on_tick, l)) == NULL) {
+        free(l);
         return NULL;
     }
-    for (size_t i = 0; i < peer->n_addresses; i++)
-        names = names || peer->addresses[i].kind == PEER_HOSTNAME;
     l->base = base;
-    l->conf = conf;
-    l->peer = peer;
-    l->party = (struct tls_party){&peer->identity, peer};
-    l->settings = (struct tls_settings){conf, &l->party, 1, true, false};
     l->retry_ms = RETRY_MIN_MS;
-    l->tls = tls_client_context(&l->settings, fault);
-    if (l->tls == NULL)
-        goto bad;
-    if (names)
-        l->dns = evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    l->tick = evtimer_new(base, on_tick, l);
-    if ((names && l->dns == NULL) || l->tick == NULL) {
-        fault_set(fault, "peer '%s': no memory, or no name servers", peer->name);
-        goto bad;
-    }
-    link_connect(l);
-    tick_start(l, tick_next(l, clock_ms()));
     return l;
-bad:
-    link_free(l);
-    return NULL;
 }
 
-void link_free(struct link *l)
+/* Is the connection (that is up, or being made) one to this peer still? */
+static bool connection_fits(const struct link *l, const struct skipd_peer *before)
+{
+    if (before == NULL || !skipd_peer_is_same(before, l->peer))
+        return false;
+    return l->state != LINK_UP ||
+           tls_party_of(bufferevent_openssl_get_ssl(l->bev), l->tls, address_of(l)->host) != NULL;
+}
+
+void link_configure(struct link *l, const struct skipd_conf *conf, const struct skipd_peer *peer,
+                    SSL_CTX *tls)
+{
+    const struct skipd_conf *old_conf = l->conf;
+    const struct skipd_peer *before = l->peer;
+    SSL_CTX *old_tls = l->tls;
+
+    l->conf = skipd_conf_ref(conf);
+    l->peer = peer;
+    l->tls = tls;
+    if (!connection_fits(l, before)) {
+        if (before != NULL)
+            log_write(LOG_LEVEL_NOTICE, "peer '%s': the link is made anew, as it is configured now",
+                      peer->name);
+        if (l->bev != NULL)
+            bufferevent_free(l->bev);
+        l->bev = NULL;
+        l->address = l->failures = 0;
+        l->failed = false;
+        l->retry_ms = RETRY_MIN_MS;
+        l->why.text[0] = '\0';
+        link_connect(l);
+        tick_start(l, tick_next(l, clock_ms()));
+    }
+    SSL_CTX_free(old_tls);
+    skipd_conf_free(old_conf);
+}
+
+void link_free(struct link *l, const char *why)
 {
     if (l == NULL)
         return;
-    if (l->tick != NULL)
-        event_free(l->tick);
+    event_free(l->tick);
     if (l->bev != NULL)
         bufferevent_free(l->bev);
     l->state = LINK_DOWN;
-    puts_fail(l, "is not asked any more: this key source is ending");
+    puts_fail(l, why);
     if (l->dns != NULL)
         evdns_base_free(l->dns, 0);
     SSL_CTX_free(l->tls);
+    skipd_conf_free(l->conf);
     free(l);
 }

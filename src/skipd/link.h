@@ -8,6 +8,7 @@
 #include "skipd/sync_message.h"
 
 #include <event2/event.h>
+#include <openssl/ssl.h>
 
 /* Keys that may be on their way to one peer at once. */
 #define LINK_WINDOW 4096
@@ -24,12 +25,17 @@ struct link_put {
 
 struct link;
 
-/* Begins to connect. NULL with the reason in `fault`. */
-struct link *link_new(struct event_base *base, const struct skipd_conf *conf, const struct skipd_peer *peer,
-                      struct fault *fault);
+/* NULL: no memory. */
+struct link *link_new(struct event_base *base);
 
-/* Closes; calls `done` for all that is on its way. NULL is allowed. */
-void link_free(struct link *l);
+/* The peer (of `conf`, which the link takes a reference to) as it is configured now, and the context for it,
+ * which is taken over. Connects; or, if it is the same peer as before, leaves the connection as it is. What
+ * is on its way is sent again in a new connection. */
+void link_configure(struct link *l, const struct skipd_conf *conf, const struct skipd_peer *peer,
+                    SSL_CTX *tls);
+
+/* Closes; calls `done` for all that is on its way, with `why` as what is down. NULL is allowed. */
+void link_free(struct link *l, const char *why);
 
 /* Can keys be sent now? If not, *why tells it ("is down: Connection refused"; "" before the first attempt has
  * ended); it is valid until the event loop goes on. */

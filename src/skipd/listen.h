@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Sockets that listen. */
+/* The sockets that listen. */
 #ifndef PPK_SKIPD_LISTEN_H
 #define PPK_SKIPD_LISTEN_H
 
-#include "skipd/conf.h"
+#include "skipd/http.h"
+#include "skipd/keeper.h"
 
-/* Binds, and adds the address, with the port that it has got, to the list of what is ready: a line "listen
- * ADDRESS:PORT" (or "listen-etsi014", "listen-peers"). Returns the socket, or -1 with the reason in `fault`.
- */
-int socket_bind(const struct skipd_listen *l, struct text *ready, struct fault *fault);
+struct listeners;
+
+/* Both outlive it. NULL: no memory. */
+struct listeners *listeners_new(struct http_server *http, struct keeper *keeper);
+
+/* Forgets what listens, which http and keeper close. NULL is allowed. */
+void listeners_free(struct listeners *all);
+
+/* A configuration takes effect, as in service.h (http and keeper prepare before): new sockets are bound
+ * before old ones are closed, and those at unchanged addresses stay. */
+bool listeners_prepare(struct listeners *all, const struct skipd_conf *conf, struct fault *fault);
+void listeners_commit(struct listeners *all);
+void listeners_abandon(struct listeners *all);
+
+/* A line "listen ADDRESS:PORT" for each, with the port that it has got; the word is listen-peers or
+ * listen-etsi014 for those. */
+void listeners_print(const struct listeners *all, struct text *out);
 
 #endif

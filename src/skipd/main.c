@@ -144,7 +144,8 @@ int main(int argc, char **argv)
     } else if (o.check_only) {
         fprintf(stderr, "%s: %s\n", o.conf, fault.text);
     } else {
-        d = daemon_start(conf, o.ready_file, &fault);
+        d = daemon_start(o.conf, conf, o.ready_file, &fault);
+        skipd_conf_free(conf); /* what runs has references of its own, and a later one may take its place */
         conf = NULL;
         if (d != NULL) {
             daemon_run(d);

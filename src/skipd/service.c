@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "skipd/delivery.h"
 #include "skipd/link.h"
+#include "skipd/tls.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -12,12 +13,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The way to a peer. */
+struct way {
+    struct link *link; /* NULL: it has no address */
+    SSL_CTX *tls;      /* while it is prepared: what the link gets */
+    bool fresh;        /* the link was made for this configuration */
+};
+
+struct generation {
+    const struct skipd_conf *conf; /* a reference; NULL: none */
+    struct way *ways;              /* to conf->peers, in their order */
+};
+
 struct service {
-    const struct skipd_conf *conf;
+    struct event_base *base;
+    struct generation now, next; /* next: while it is prepared */
     struct store_queue *queue;
     const struct seal *seal;
     struct deliveries *deliveries;
-    struct link **links; /* of conf->peers, in their order; NULL where there is no address */
 };
 
 /* A new key on its way: to the peer, and then to the client. */
@@ -42,7 +55,7 @@ struct keeping {
 
 const struct skipd_conf *service_conf(const struct service *s)
 {
-    return s->conf;
+    return s->now.conf;
 }
 
 static void refuse(service_done *done, void *context, enum service_status status, const char *reason)
@@ -144,7 +157,7 @@ static struct birth *birth_new(const struct skipd_client *client, const char *re
 struct service_route service_route(const struct service *s, const struct skipd_client *client,
                                    const char *remote)
 {
-    const struct skipd_conf *c = s->conf;
+    const struct skipd_conf *c = s->now.conf;
     bool self = strcmp(remote, client->system_id) == 0;
     bool here = !self && skipd_conf_is_local(c, remote);
     const struct skipd_peer *peer = here || self ? NULL : skipd_conf_peer_for(c, remote);
@@ -153,7 +166,7 @@ struct service_route service_route(const struct service *s, const struct skipd_c
         return (struct service_route){SERVICE_NO_SYSTEM, "remoteSystemID: no such system", NULL};
     if (client->remotes.n > 0 && !names_match(&client->remotes, remote))
         return (struct service_route){SERVICE_FORBIDDEN, "remoteSystemID: not for this client", NULL};
-    if (peer != NULL && s->links[peer - c->peers] == NULL)
+    if (peer != NULL && s->now.ways[peer - c->peers].link == NULL)
         return (struct service_route){
             SERVICE_UNAVAILABLE, "the key source of this system has no address in the configuration", peer};
     return (struct service_route){SERVICE_OK, NULL, peer};
@@ -161,7 +174,7 @@ struct service_route service_route(const struct service *s, const struct skipd_c
 
 bool service_link_is_up(const struct service *s, const struct skipd_peer *peer, const char **why)
 {
-    const struct link *l = peer != NULL ? s->links[peer - s->conf->peers] : NULL;
+    const struct link *l = peer != NULL ? s->now.ways[peer - s->now.conf->peers].link : NULL;
 
     *why = peer != NULL ? "has no address in the configuration" : "";
     return peer == NULL || (l != NULL && link_is_up(l, why));
@@ -170,7 +183,7 @@ bool service_link_is_up(const struct service *s, const struct skipd_peer *peer, 
 void service_key_new(struct service *s, const struct skipd_client *client, const char *remote, uint32_t bits,
                      service_done *done, void *context)
 {
-    const struct skipd_conf *c = s->conf;
+    const struct skipd_conf *c = s->now.conf;
     struct service_route route = service_route(s, client, remote);
     const struct skipd_peer *peer = route.peer;
     struct birth *b = NULL;
@@ -203,7 +216,7 @@ void service_key_new(struct service *s, const struct skipd_client *client, const
     if (peer == NULL)
         service_keep(s, NULL, &b->put.message, birth_kept_here, b);
     else
-        link_put(s->links[peer - c->peers], &b->put);
+        link_put(s->now.ways[peer - c->peers].link, &b->put);
 }
 
 /* ---- keys by ID ---- */
@@ -267,9 +280,9 @@ static void kept(struct store_op *op)
 /* May `from` give keys of this initiator, and is the responder ours? */
 static bool keep_allowed(const struct service *s, const struct skipd_peer *from, const struct sync_put *put)
 {
-    return skipd_conf_is_local(s->conf, put->responder) &&
-           (from != NULL ? skipd_conf_peer_for(s->conf, put->initiator) == from
-                         : skipd_conf_is_local(s->conf, put->initiator));
+    return skipd_conf_is_local(s->now.conf, put->responder) &&
+           (from != NULL ? skipd_conf_peer_for(s->now.conf, put->initiator) == from
+                         : skipd_conf_is_local(s->now.conf, put->initiator));
 }
 
 void service_keep(struct service *s, const struct skipd_peer *from, const struct sync_put *put,
@@ -336,7 +349,7 @@ bool service_entropy(uint32_t bits, uint8_t *out)
 void service_remotes(const struct service *s, const struct skipd_client *client,
                      void (*visit)(void *context, const char *pattern), void *context)
 {
-    const struct skipd_conf *c = s->conf;
+    const struct skipd_conf *c = s->now.conf;
 
     /* a client's own globs are narrower than, or as wide as, what the peers serve */
     for (size_t i = 0; i < client->remotes.n; i++)
@@ -351,39 +364,109 @@ void service_remotes(const struct service *s, const struct skipd_client *client,
             visit(context, c->clients[i].system_id);
 }
 
-struct service *service_new(struct event_base *base, const struct skipd_conf *conf, struct store_queue *queue,
-                            const struct seal *seal, struct fault *fault)
+struct service *service_new(struct event_base *base, struct store_queue *queue, const struct seal *seal)
 {
     struct service *s = calloc(1, sizeof *s);
 
-    if (s == NULL || (s->links = calloc(conf->n_peers + 1, sizeof(struct link *))) == NULL ||
-        (s->deliveries = deliveries_new(queue, seal)) == NULL) {
-        if (s != NULL)
-            free(s->links);
+    if (s == NULL || (s->deliveries = deliveries_new(queue, seal)) == NULL) {
         free(s);
-        fault_set(fault, "no memory");
         return NULL;
     }
-    s->conf = conf;
+    s->base = base;
     s->queue = queue;
     s->seal = seal;
-    for (size_t i = 0; i < conf->n_peers; i++) {
-        if (conf->peers[i].n_addresses == 0)
-            continue;
-        s->links[i] = link_new(base, conf, &conf->peers[i], fault);
-        if (s->links[i] == NULL) {
-            service_free(s);
-            return NULL;
-        }
-    }
     return s;
+}
+
+/* ---- configurations ---- */
+
+static void generation_drop(struct generation *g)
+{
+    for (size_t i = 0; g->conf != NULL && g->ways != NULL && i < g->conf->n_peers; i++)
+        SSL_CTX_free(g->ways[i].tls);
+    free(g->ways);
+    skipd_conf_free(g->conf);
+    *g = (struct generation){0};
+}
+
+/* The way to the peer of this name, or NULL. */
+static struct way *way_find(const struct generation *g, const char *peer)
+{
+    for (size_t i = 0; g->conf != NULL && i < g->conf->n_peers; i++)
+        if (strcmp(g->conf->peers[i].name, peer) == 0)
+            return &g->ways[i];
+    return NULL;
+}
+
+static bool way_prepare(struct service *s, struct way *way, const struct skipd_peer *peer,
+                        struct fault *fault)
+{
+    const struct way *before = way_find(&s->now, peer->name);
+
+    if (peer->n_addresses == 0)
+        return true;
+    way->tls = tls_client_context(s->next.conf, peer, fault);
+    if (way->tls == NULL)
+        return false;
+    way->link = before != NULL ? before->link : NULL;
+    if (way->link != NULL)
+        return true;
+    way->fresh = true;
+    way->link = link_new(s->base);
+    if (way->link == NULL)
+        fault_set(fault, "no memory");
+    return way->link != NULL;
+}
+
+bool service_prepare(struct service *s, const struct skipd_conf *conf, struct fault *fault)
+{
+    s->next.conf = skipd_conf_ref(conf);
+    s->next.ways = calloc(conf->n_peers + 1, sizeof *s->next.ways);
+    if (s->next.ways == NULL) {
+        fault_set(fault, "no memory");
+        return false;
+    }
+    for (size_t i = 0; i < conf->n_peers; i++)
+        if (!way_prepare(s, &s->next.ways[i], &conf->peers[i], fault))
+            return false;
+    return true;
+}
+
+void service_commit(struct service *s)
+{
+    struct generation old = s->now;
+
+    s->now = s->next;
+    s->next = (struct generation){0};
+    for (size_t i = 0; i < s->now.conf->n_peers; i++) {
+        struct way *way = &s->now.ways[i];
+
+        if (way->link != NULL)
+            link_configure(way->link, s->now.conf, &s->now.conf->peers[i], way->tls);
+        way->tls = NULL;
+    }
+    for (size_t i = 0; old.conf != NULL && i < old.conf->n_peers; i++) {
+        const struct way *way = way_find(&s->now, old.conf->peers[i].name);
+
+        if (way == NULL || way->link != old.ways[i].link)
+            link_free(old.ways[i].link, "is not in the configuration any more");
+    }
+    generation_drop(&old);
+}
+
+void service_abandon(struct service *s)
+{
+    for (size_t i = 0; s->next.ways != NULL && i < s->next.conf->n_peers; i++)
+        if (s->next.ways[i].fresh)
+            link_free(s->next.ways[i].link, "");
+    generation_drop(&s->next);
 }
 
 void service_stop(struct service *s)
 {
-    for (size_t i = 0; i < s->conf->n_peers; i++) {
-        link_free(s->links[i]);
-        s->links[i] = NULL;
+    for (size_t i = 0; s->now.conf != NULL && i < s->now.conf->n_peers; i++) {
+        link_free(s->now.ways[i].link, "is not asked any more: this key source is ending");
+        s->now.ways[i].link = NULL;
     }
 }
 
@@ -392,7 +475,7 @@ void service_free(struct service *s)
     if (s == NULL)
         return;
     service_stop(s);
-    free(s->links);
+    generation_drop(&s->now);
     deliveries_free(s->deliveries);
     free(s);
 }

@@ -34,14 +34,22 @@ struct service_answer {
  * left the process), a key fetched by its ID can still be fetched. */
 typedef bool service_done(void *context, const struct service_answer *answer);
 
-/* `conf`, `queue` and `seal` outlive it. Connects to the peers. NULL with the reason in `fault`. */
-struct service *service_new(struct event_base *base, const struct skipd_conf *conf, struct store_queue *queue,
-                            const struct seal *seal, struct fault *fault);
+/* `queue` and `seal` outlive it. It serves nothing before a configuration was committed. NULL: no memory. */
+struct service *service_new(struct event_base *base, struct store_queue *queue, const struct seal *seal);
+
+/* A configuration takes effect in two steps, as in keeper.h, http.h and listen.h: all parts prepare what can
+ * fail, and then all commit, or all abandon it. It replaces the one before: links to peers that are the same
+ * stay, as do the keys on their way in them; others are made anew, and what is on its way to a peer is sent
+ * again there. False with the reason in `fault`; then service_abandon() has to be called. */
+bool service_prepare(struct service *s, const struct skipd_conf *conf, struct fault *fault);
+void service_commit(struct service *s);
+void service_abandon(struct service *s);
 
 /* Ends links; answers what waits for them with SERVICE_UNAVAILABLE. */
 void service_stop(struct service *s);
 void service_free(struct service *s); /* NULL is allowed */
 
+/* The configuration that is in effect. */
 const struct skipd_conf *service_conf(const struct service *s);
 
 /* Where a client's keys for a remote system go. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "skipd/tls.h"
+#include "skipd/tls_state.h"
 
 #include "base/crypto.h"
 #include "config/config.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,17 +24,6 @@
 #define SUITES_TLS13        "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"
 #define SUITES_TLS13_SHA256 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"
 #define SUITES_TLS13_SHA384 "TLS_AES_256_GCM_SHA384"
-
-/* What we know of one connection. */
-struct tls_state {
-    const struct tls_party *psk_party; /* whose PSK OpenSSL was given */
-    bool sha256;                       /* the client's PSK binder is one of SHA-256 */
-    bool established;
-    char from[80];
-    struct fault failure;
-    tls_closed *closed;
-    void *closed_context;
-};
 
 static int state_index = -1, settings_index = -1;
 
@@ -61,15 +51,38 @@ static void state_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, lo
     CRYPTO_set_ex_data(ad, index, calloc(1, sizeof(struct tls_state)));
 }
 
-/* The state of a connection. NULL: there was no memory for it. */
-static struct tls_state *state_of(const SSL *ssl)
+struct tls_state *tls_state_of(const SSL *ssl)
 {
     return SSL_get_ex_data(ssl, state_index);
 }
 
+static void settings_drop(struct tls_settings *s)
+{
+    if (s == NULL)
+        return;
+    skipd_conf_free(s->conf);
+    free(s->parties);
+    free(s);
+}
+
+static void settings_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
+{
+    (void)parent;
+    (void)ad;
+    (void)index;
+    (void)argl;
+    (void)argp;
+    settings_drop(ptr);
+}
+
+const struct tls_settings *tls_settings_of(const SSL_CTX *ctx)
+{
+    return SSL_CTX_get_ex_data(ctx, settings_index);
+}
+
 static const struct tls_settings *settings_of(const SSL *ssl)
 {
-    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), settings_index);
+    return tls_settings_of(SSL_get_SSL_CTX(ssl));
 }
 
 /* The reason of the last OpenSSL error; clears the queue. */
@@ -87,7 +100,7 @@ static void openssl_fault(struct fault *fault, const char *what)
 
 /* ---- PSK ---- */
 
-static const struct tls_party *party_by_psk(const struct tls_settings *s, const char *id, size_t len)
+const struct tls_party *tls_party_by_psk(const struct tls_settings *s, const char *id, size_t len)
 {
     for (size_t i = 0; i < s->n_parties; i++) {
         const char *psk_id = s->parties[i].identity->psk_id;
@@ -120,8 +133,8 @@ static SSL_SESSION *psk_session(SSL *ssl, const struct identity *identity, bool 
 /* Server, TLS 1.3 (SSL_psk_find_session_cb_func). */
 static int psk_find(SSL *ssl, const unsigned char *id, size_t len, SSL_SESSION **session)
 {
-    const struct tls_party *party = party_by_psk(settings_of(ssl), (const char *)id, len);
-    struct tls_state *state = state_of(ssl);
+    const struct tls_party *party = tls_party_by_psk(settings_of(ssl), (const char *)id, len);
+    struct tls_state *state = tls_state_of(ssl);
     enum psk_hash_rule forbidden = PSK_HASH_ANY;
 
     *session = NULL;
@@ -147,13 +160,13 @@ static int psk_find(SSL *ssl, const unsigned char *id, size_t len, SSL_SESSION *
 static unsigned psk_serve(SSL *ssl, const char *id, unsigned char *psk, unsigned max_len)
 {
     const struct tls_party *party = NULL;
-    struct tls_state *state = state_of(ssl);
+    struct tls_state *state = tls_state_of(ssl);
     struct secret_view view = {0};
     unsigned len = 0;
 
     if (SSL_version(ssl) >= TLS1_3_VERSION || state == NULL)
         return 0;
-    party = party_by_psk(settings_of(ssl), id, strlen(id));
+    party = tls_party_by_psk(settings_of(ssl), id, strlen(id));
     if (party == NULL)
         fault_set(&state->failure, "PSK identity '%.255s' is nobody's", id);
     if (party == NULL || !secret_open(party->identity->psk, &view))
@@ -171,7 +184,7 @@ static unsigned psk_serve(SSL *ssl, const char *id, unsigned char *psk, unsigned
 static int psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *len, SSL_SESSION **session)
 {
     const struct tls_party *party = settings_of(ssl)->parties;
-    struct tls_state *state = state_of(ssl);
+    struct tls_state *state = tls_state_of(ssl);
     bool sha256 = party->identity->psk_hash == PSK_HASH_SHA256;
 
     *id = NULL;
@@ -184,6 +197,7 @@ static int psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t 
     *session = psk_session(ssl, party->identity, sha256);
     if (*session == NULL)
         return 0;
+    state->sha256 = sha256;
     *id = (const unsigned char *)party->identity->psk_id;
     *len = strlen(party->identity->psk_id);
     state->psk_party = party;
@@ -208,7 +222,7 @@ static size_t binder_len(const unsigned char *ext, size_t len)
  * (SSL_client_hello_cb_fn). */
 static int client_hello(SSL *ssl, int *alert, void *argument)
 {
-    struct tls_state *state = state_of(ssl);
+    struct tls_state *state = tls_state_of(ssl);
     const unsigned char *ext = NULL;
     size_t len = 0, binder = 0;
 
@@ -225,142 +239,32 @@ static int client_hello(SSL *ssl, int *alert, void *argument)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-/* ---- certificates ---- */
-
-static bool subject_is(X509 *certificate, const char *text)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *subject = NULL;
-    long len = 0;
-    bool same = false;
-
-    if (bio != NULL && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
-        len = BIO_get_mem_data(bio, &subject);
-        same = len > 0 && (size_t)len == strlen(text) && memcmp(subject, text, (size_t)len) == 0;
-    }
-    BIO_free(bio);
-    return same;
-}
-
-static bool host_is(X509 *certificate, const char *name)
-{
-    const unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS;
-
-    return X509_check_ip_asc(certificate, name, 0) == 1 ||
-           X509_check_host(certificate, name, 0, flags, NULL) == 1 ||
-           X509_check_email(certificate, name, 0, flags) == 1;
-}
-
-static bool fingerprint_is(X509 *certificate, const char *hex)
-{
-    uint8_t want[32], have[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-
-    return hex_decode(want, hex, 64) && X509_digest(certificate, EVP_sha256(), have, &len) == 1 &&
-           len == sizeof want && memcmp(want, have, sizeof want) == 0;
-}
-
-static bool certificate_is(X509 *certificate, const struct certificate_name *n)
-{
-    switch (n->field) {
-    case CERTIFICATE_SUBJECT:
-        return subject_is(certificate, n->text);
-    case CERTIFICATE_SAN:
-        return host_is(certificate, n->text);
-    case CERTIFICATE_FINGERPRINT:
-        return fingerprint_is(certificate, n->text);
-    }
-    return false;
-}
-
-static bool used_psk(const SSL *ssl)
-{
-    /* no tickets and no cache: what is resumed in TLS 1.3 is a PSK */
-    if (SSL_version(ssl) >= TLS1_3_VERSION)
-        return SSL_session_reused(ssl) == 1;
-    return SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(ssl)) == NID_auth_psk;
-}
-
-static const struct tls_party *party_by_certificate(const struct tls_settings *s, X509 *certificate,
-                                                    const char *host)
-{
-    for (size_t i = 0; i < s->n_parties; i++) {
-        const struct identity *identity = s->parties[i].identity;
-
-        for (size_t j = 0; j < identity->n_names; j++)
-            if (certificate_is(certificate, &identity->names[j]))
-                return &s->parties[i];
-        if (host != NULL && identity->n_names == 0 && identity->psk_id == NULL && host_is(certificate, host))
-            return &s->parties[i];
-    }
-    return NULL;
-}
-
-const struct tls_party *tls_party_of(const SSL *ssl, const char *host)
-{
-    const struct tls_settings *s = settings_of(ssl);
-    const struct tls_state *state = state_of(ssl);
-    X509 *certificate = NULL;
-
-    if (state == NULL || !state->established)
-        return NULL;
-    if (used_psk(ssl))
-        return state->psk_party;
-    certificate = SSL_get0_peer_certificate(ssl);
-    if (certificate != NULL)
-        return SSL_get_verify_result(ssl) == X509_V_OK ? party_by_certificate(s, certificate, host) : NULL;
-    for (size_t i = 0; SSL_is_server(ssl) && i < s->n_parties; i++)
-        if (s->parties[i].identity->server_auth_only)
-            return &s->parties[i];
-    return NULL;
-}
-
-void tls_describe(const SSL *ssl, struct fault *out)
-{
-    const struct tls_state *state = state_of(ssl);
-    X509 *certificate = SSL_get0_peer_certificate(ssl);
-    char subject[256] = "";
-
-    if (state != NULL && state->established && used_psk(ssl)) {
-        fault_set(out, "PSK identity '%s'",
-                  state->psk_party != NULL ? state->psk_party->identity->psk_id : "");
-    } else if (certificate != NULL) {
-        BIO *bio = BIO_new(BIO_s_mem());
-
-        if (bio != NULL &&
-            X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
-            BIO_read(bio, subject, sizeof subject - 1);
-        BIO_free(bio);
-        fault_set(out, "certificate '%s'", subject);
-    } else {
-        fault_set(out, "nothing");
-    }
-}
+/* ---- what is known of a connection ---- */
 
 const char *tls_failure(const SSL *ssl)
 {
-    const struct tls_state *state = state_of(ssl);
+    const struct tls_state *state = tls_state_of(ssl);
 
     return state != NULL ? state->failure.text : "";
 }
 
 bool tls_is_established(const SSL *ssl)
 {
-    const struct tls_state *state = state_of(ssl);
+    const struct tls_state *state = tls_state_of(ssl);
 
     return state != NULL && state->established;
 }
 
 const char *tls_from(const SSL *ssl)
 {
-    const struct tls_state *state = state_of(ssl);
+    const struct tls_state *state = tls_state_of(ssl);
 
     return state != NULL && state->from[0] != '\0' ? state->from : "?";
 }
 
 bool tls_watch(SSL *ssl, tls_closed *closed, void *context)
 {
-    struct tls_state *state = state_of(ssl);
+    struct tls_state *state = tls_state_of(ssl);
 
     if (state == NULL)
         return false;
@@ -371,7 +275,7 @@ bool tls_watch(SSL *ssl, tls_closed *closed, void *context)
 
 void *tls_watcher(const SSL *ssl)
 {
-    const struct tls_state *state = state_of(ssl);
+    const struct tls_state *state = tls_state_of(ssl);
 
     return state != NULL ? state->closed_context : NULL;
 }
@@ -383,16 +287,18 @@ static void from_set(struct tls_state *state, int fd)
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     char host[48] = "?", port[8] = "?";
+    int before = errno; /* of a connection that failed: the reason, for whoever asks after us */
 
     if (getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
         getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
         snprintf(state->from, sizeof state->from, "%s port %s", host, port);
+    errno = before;
 }
 
 static void info(const SSL *ssl, int where, int value)
 {
-    struct tls_state *state = state_of(ssl);
+    struct tls_state *state = tls_state_of(ssl);
     const int one = 1;
 
     if (state == NULL)
@@ -461,21 +367,39 @@ static bool certificates_load(SSL_CTX *ctx, const struct skipd_conf *c, struct f
     return true;
 }
 
-static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, struct fault *fault)
+static struct tls_settings *settings_new(const struct skipd_conf *conf, size_t n_parties)
+{
+    struct tls_settings *s = calloc(1, sizeof *s);
+
+    if (s == NULL || (s->parties = calloc(n_parties + 1, sizeof *s->parties)) == NULL) {
+        free(s);
+        return NULL;
+    }
+    s->conf = skipd_conf_ref(conf);
+    s->n_parties = n_parties;
+    return s;
+}
+
+/* Takes over the settings (NULL: there was no memory for them). */
+static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, int version,
+                            struct fault *fault)
 {
     SSL_CTX *ctx = NULL;
 
     if (state_index < 0) {
         state_index = SSL_get_ex_new_index(0, NULL, state_new, NULL, state_free);
-        settings_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+        settings_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, settings_free);
     }
-    ctx = state_index >= 0 && settings_index >= 0 ? SSL_CTX_new_ex(crypto_context(), NULL, method) : NULL;
-    if (ctx == NULL) {
+    if (s != NULL && state_index >= 0 && settings_index >= 0)
+        ctx = SSL_CTX_new_ex(crypto_context(), NULL, method);
+    if (ctx == NULL || SSL_CTX_set_ex_data(ctx, settings_index, s) != 1) {
         openssl_fault(fault, "TLS");
+        settings_drop(s);
+        SSL_CTX_free(ctx);
         return NULL;
     }
     SSL_CTX_set_security_level(ctx, 2);
-    SSL_CTX_set_min_proto_version(ctx, s->only_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    SSL_CTX_set_min_proto_version(ctx, version);
     SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF);
@@ -484,8 +408,7 @@ static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, st
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_info_callback(ctx, info);
     SSL_CTX_set_dh_auto(ctx, 1);
-    if (SSL_CTX_set_ex_data(ctx, settings_index, s) != 1 || SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 ||
-        SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
+    if (SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 || SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
         openssl_fault(fault, "TLS");
         goto bad;
     }
@@ -497,25 +420,32 @@ bad:
     return NULL;
 }
 
-SSL_CTX *tls_server_context(struct tls_settings *s, struct fault *fault)
+SSL_CTX *tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, struct fault *fault)
 {
-    SSL_CTX *ctx = context_new(s, TLS_server_method(), fault);
-    bool anonymous = false;
+    bool peers = whom == TLS_PEERS, psk = whom != TLS_CLIENTS_BY_CERTIFICATE, anonymous = false;
+    struct tls_settings *s = settings_new(conf, peers ? conf->n_peers : conf->n_clients);
+    SSL_CTX *ctx = NULL;
 
+    for (size_t i = 0; s != NULL && i < s->n_parties; i++) {
+        if (peers)
+            s->parties[i] = (struct tls_party){&conf->peers[i].identity, &conf->peers[i]};
+        else
+            s->parties[i] = (struct tls_party){&conf->clients[i].identity, &conf->clients[i]};
+        anonymous = anonymous || (s->parties[i].identity->server_auth_only && psk);
+    }
+    ctx = context_new(s, TLS_server_method(), peers ? TLS1_3_VERSION : TLS1_2_VERSION, fault);
     if (ctx == NULL)
         return NULL;
-    for (size_t i = 0; i < s->n_parties; i++)
-        anonymous = anonymous || (s->parties[i].identity->server_auth_only && !s->only_certificates);
     /* OpenSSL wants one for PSK sessions with SSL_VERIFY_PEER */
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"skipd", 5);
-    if (!s->only_certificates) {
+    if (psk) {
         SSL_CTX_set_client_hello_cb(ctx, client_hello, NULL);
         SSL_CTX_set_psk_find_session_callback(ctx, psk_find);
         SSL_CTX_set_psk_server_callback(ctx, psk_serve);
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (anonymous ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
-    if (s->conf->trustpoint != NULL)
-        SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(s->conf->trustpoint));
+    if (conf->trustpoint != NULL)
+        SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(conf->trustpoint));
     ERR_clear_error();
     return ctx;
 }
@@ -528,11 +458,15 @@ static int refuse_certificate(X509_STORE_CTX *store, void *argument)
     return 0;
 }
 
-SSL_CTX *tls_client_context(struct tls_settings *s, struct fault *fault)
+SSL_CTX *tls_client_context(const struct skipd_conf *conf, const struct skipd_peer *peer, struct fault *fault)
 {
-    SSL_CTX *ctx = context_new(s, TLS_client_method(), fault);
-    const struct identity *identity = s->parties[0].identity;
+    const struct identity *identity = &peer->identity;
+    struct tls_settings *s = settings_new(conf, 1);
+    SSL_CTX *ctx = NULL;
 
+    if (s != NULL)
+        s->parties[0] = (struct tls_party){identity, peer};
+    ctx = context_new(s, TLS_client_method(), TLS1_3_VERSION, fault);
     if (ctx == NULL)
         return NULL;
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);

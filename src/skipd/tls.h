@@ -14,27 +14,27 @@ struct tls_party {
     const void *who; /* the client or peer */
 };
 
-/* What a context needs; everything outlives the context. */
-struct tls_settings {
-    const struct skipd_conf *conf;
-    const struct tls_party *parties;
-    size_t n_parties;
-    bool only_tls13;        /* between key sources */
-    bool only_certificates; /* everybody shows one; no PSKs */
+/* Whom connections are accepted from. */
+enum tls_whom {
+    TLS_CLIENTS,                /* by PSK or certificate, by TLS 1.2 and 1.3 with SKIP's suites */
+    TLS_CLIENTS_BY_CERTIFICATE, /* the same without PSKs */
+    TLS_PEERS,                  /* by TLS 1.3 */
 };
 
-/* A context for accepting connections: SKIP's suites for TLS 1.2 and TLS 1.3, PSKs of all parties, and our
- * certificate; who has no PSK must show a certificate, unless a party is server_auth_only. NULL with the
+/* A context for accepting connections. Who has no PSK must show a certificate, unless a client is
+ * server_auth_only. It holds a reference to the configuration, as does each of its connections. NULL with the
  * reason in `fault`. */
-SSL_CTX *tls_server_context(struct tls_settings *s, struct fault *fault);
+SSL_CTX *tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, struct fault *fault);
 
-/* A context for connecting to one party, by TLS 1.3: by its PSK if it has one, else by certificates. */
-SSL_CTX *tls_client_context(struct tls_settings *s, struct fault *fault);
+/* A context for connecting to a peer, by TLS 1.3: by its PSK if it has one, else by certificates. */
+SSL_CTX *tls_client_context(const struct skipd_conf *conf, const struct skipd_peer *peer,
+                            struct fault *fault);
 
-/* Who is at the other end, once the handshake is done; NULL: nobody that we know. Where certificates are used
- * and the party has no `certificate` names, `host` is what its certificate must be for (client side; NULL: no
- * such party matches). */
-const struct tls_party *tls_party_of(const SSL *ssl, const char *host);
+/* Who is at the other end, once the handshake is done; NULL: nobody that we know. `by` is the connection's
+ * own context, or one of a later configuration: then, whom this one would make of him with what he has
+ * proved. Where certificates are used and the party has no `certificate` names, `host` is what its
+ * certificate must be for (client side; NULL: no such party matches). */
+const struct tls_party *tls_party_of(const SSL *ssl, const SSL_CTX *by, const char *host);
 
 /* How the other end proved himself, for the log: "PSK identity 'x'", "certificate CN=x", "nothing". */
 void tls_describe(const SSL *ssl, struct fault *out);

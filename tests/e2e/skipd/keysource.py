@@ -72,6 +72,7 @@ class KeySource:
     def __init__(self, directory, name):
         self.directory, self.name = directory, name
         self.peers_port = free_port()
+        self.listens = "listen ipv4 127.0.0.1 port 0\n"
         self.port = None
         self.ports = {}  # of all listeners, by the word of the ready-file: the last one of each
         self.process = None
@@ -91,7 +92,7 @@ class KeySource:
         with open(self.file("conf"), "w", encoding="utf-8") as f:
             os.chmod(f.name, 0o600)
             f.write(f"""system-id {self.name}
-listen ipv4 127.0.0.1 port 0
+{self.listens}
 listen peers ipv4 127.0.0.1 port {self.peers_port}
 tls certificate {self.name.lower()}.pem key {self.name.lower()}.key
 tls trustpoint ca.pem
@@ -122,12 +123,34 @@ master-key file master
                     living.discard(self.process)
                 raise AssertionError(f"{self.name} did not start: {self.log()[-2000:]}")
             time.sleep(0.01)
+        self.read_ready()
+
+    def read_ready(self):
         with open(self.file("ready"), encoding="ascii") as f:
             for line in f:
                 word, address = line.split()
                 if ":" in address:
                     self.ports[word] = int(address.rsplit(":", 1)[1])
         self.port = self.ports.get("listen")
+
+    def reload(self, wanted="the new configuration is in effect"):
+        """Writes the configuration, sends SIGHUP and waits for what the log says. Returns what was logged since."""
+        self.configure()
+        return self.hang_up(wanted)
+
+    def hang_up(self, wanted="the new configuration is in effect"):
+        before = len(self.log())
+        self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + START_S
+        while "SIGHUP: " not in self.log()[before:]:
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.name} took no notice of SIGHUP:\n{self.log()[-3000:]}")
+            time.sleep(0.01)
+        said = self.log()[before:]
+        if wanted not in said:
+            raise AssertionError(f"{self.name} never logged {wanted!r}:\n{said}")
+        self.read_ready()
+        return said
 
     def end(self, number=signal.SIGTERM, timeout=START_S):
         """Ends it by a signal and returns the exit status."""
