@@ -12,6 +12,14 @@ uint64_t clock_ms(void)
     return ms ? ms : 1;
 }
 
+uint64_t clock_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
 uint64_t clock_left_ms(uint64_t deadline_ms)
 {
     uint64_t now = clock_ms();

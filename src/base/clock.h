@@ -9,6 +9,9 @@
 /* Milliseconds of CLOCK_MONOTONIC. Never 0. */
 uint64_t clock_ms(void);
 
+/* Microseconds of the same clock, for what is measured. */
+uint64_t clock_us(void);
+
 /* Milliseconds left until `deadline_ms` (a clock_ms() time), never negative. */
 uint64_t clock_left_ms(uint64_t deadline_ms);
 

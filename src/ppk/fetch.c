@@ -296,6 +296,11 @@ enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct
     }
     if (result != PPK_OK && fault)
         *fault = why;
+    if (result == PPK_NOT_FOUND) {
+        pthread_mutex_lock(&s->lock);
+        s->counts.mismatches++;
+        pthread_mutex_unlock(&s->lock);
+    }
     return concluded(s, peer, result);
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SHARE_MIN_MS 50u /* the least time that a server gets when several share what is left */
 
@@ -21,6 +22,7 @@ struct attempt {
     struct skip_call call;
     char *remote; /* the key source's only remote system, where none was named */
     uint64_t began, bound;
+    uint64_t sent_us; /* when the last request went out, on clock_us() */
     bool capabilities_tried;
     bool probing; /* others leave this server alone meanwhile */
 };
@@ -42,7 +44,16 @@ struct course {
 
 static void count(struct course *c, enum skip_request request, bool good)
 {
-    atomic_fetch_add(good ? &c->profile->passed[request] : &c->profile->failed[request], 1);
+    struct skip_counters *counters = c->profile->counters;
+    atomic_fetch_add(good ? &counters->passed[request] : &counters->failed[request], 1);
+}
+
+static void count_latency(struct course *c, enum skip_request request, uint64_t sent_us)
+{
+    struct skip_counters *counters = c->profile->counters;
+    uint64_t us = clock_us() - sent_us;
+    atomic_fetch_add(&counters->latency_us[request], us);
+    atomic_fetch_add(&counters->latency[request][histogram_bucket(us)], 1);
 }
 
 static void reason_add(struct course *c, size_t i, const struct fault *fault)
@@ -196,7 +207,8 @@ static void attempt_advance(struct course *c, size_t i)
         reason_add(c, i, &fault);
         return;
     }
-    atomic_fetch_add(&c->profile->total[a->call.request], 1);
+    atomic_fetch_add(&c->profile->counters->total[a->call.request], 1);
+    a->sent_us = clock_us();
     if (c->transport->wire_ask(c->wire, i, &a->call, a->bound, &answer)) {
         c->running++;
         return;
@@ -259,6 +271,8 @@ static bool answer_take(struct course *c, size_t i, struct skip_answer *answer)
     bool denied = answer->status == 401 || answer->status == 403;
     c->running--;
     count(c, a->call.request, answer->result == SKIP_OK);
+    if (answer->result == SKIP_OK)
+        count_latency(c, a->call.request, a->sent_us);
     if (answer->result == SKIP_OK || answer->result == SKIP_REFUSED || answer->result == SKIP_NO_SUCH_KEY)
         skip_server_good(c->profile, i);
     if (capabilities && answer->result == SKIP_OK) {
@@ -429,9 +443,13 @@ out:
     if (result != SKIP_OK) {
         fault_set(fault, "sks profile %s: %s", p->conf->name, why.text);
         if (!c.asked) {
-            atomic_fetch_add(&p->total[wanted->request], 1);
+            atomic_fetch_add(&p->counters->total[wanted->request], 1);
             count(&c, wanted->request, false);
         }
+        pthread_mutex_lock(&p->lock);
+        p->last_error = why;
+        p->last_error_at = (int64_t)time(NULL);
+        pthread_mutex_unlock(&p->lock);
     }
     text_free(&c.reasons);
     free(c.attempts);

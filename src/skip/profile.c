@@ -28,12 +28,15 @@ struct skip_profile *skip_profile_new(const struct sks_profile *conf)
         return NULL;
     p->conf = conf;
     p->servers = calloc(conf->n_servers, sizeof p->servers[0]);
+    p->counters = calloc(1, sizeof *p->counters);
+    if (p->counters)
+        atomic_init(&p->counters->refs, 1);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&p->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    bool good = p->servers != NULL;
+    bool good = p->servers && p->counters;
     for (size_t i = 0; good && i < conf->n_servers; i++) {
         p->servers[i].name = server_name(&conf->servers[i]);
         good = p->servers[i].name != NULL;
@@ -43,6 +46,19 @@ struct skip_profile *skip_profile_new(const struct sks_profile *conf)
         return NULL;
     }
     return p;
+}
+
+static void counters_release(struct skip_counters *c)
+{
+    if (c && atomic_fetch_sub(&c->refs, 1) == 1)
+        free(c);
+}
+
+void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old)
+{
+    atomic_fetch_add(&old->counters->refs, 1);
+    counters_release(p->counters);
+    p->counters = old->counters;
 }
 
 void skip_profile_free(struct skip_profile *p)
@@ -56,6 +72,7 @@ void skip_profile_free(struct skip_profile *p)
         skip_capabilities_free(p->servers[i].capabilities);
     }
     free(p->servers);
+    counters_release(p->counters);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -204,7 +221,9 @@ void skip_server_failed(struct skip_profile *p, size_t i, const struct fault *re
         s->aside_until = now + (ms < SKIP_ASIDE_MAX_MS ? ms : SKIP_ASIDE_MAX_MS);
     }
     s->probed = false;
+    s->asked = true;
     s->reason = *reason;
+    s->reason_at = (int64_t)time(NULL);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     log_write(first ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "sks profile %s: %s: %s%s", p->conf->name, s->name,
@@ -218,6 +237,7 @@ void skip_server_good(struct skip_profile *p, size_t i)
     bool again = s->failures > 0;
     s->failures = 0;
     s->probed = false;
+    s->asked = true;
     if (again)
         pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
@@ -230,20 +250,46 @@ void skip_profile_status(struct skip_profile *p, size_t i, struct skip_server_st
     struct skip_server *s = &p->servers[i];
     pthread_mutex_lock(&p->lock);
     uint64_t left = s->failures ? clock_left_ms(s->aside_until) : 0;
-    *out = (struct skip_server_status){.server = s->name, .failures = s->failures, .aside_ms = left};
-    if (s->failures)
-        out->reason = s->reason;
+    *out = (struct skip_server_status){.server = s->name,
+                                       .failures = s->failures,
+                                       .aside_ms = left,
+                                       .reason = s->reason,
+                                       .reason_at = s->reason_at,
+                                       .asked = s->asked};
     pthread_mutex_unlock(&p->lock);
+}
+
+struct skip_capabilities *skip_profile_capabilities(struct skip_profile *p, size_t i)
+{
+    const struct skip_server *s = &p->servers[i];
+    struct skip_capabilities *copy = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (s->capabilities)
+        copy = skip_capabilities_copy(s->capabilities);
+    pthread_mutex_unlock(&p->lock);
+    return copy;
 }
 
 void skip_profile_counts(const struct skip_profile *p, struct skip_counts *out)
 {
+    const struct skip_counters *c = p->counters;
     for (size_t i = 0; i < SKIP_REQUESTS; i++) {
         /* In this order, so that a request that ends meanwhile never makes the sum larger than the total. */
-        out->passed[i] = atomic_load(&p->passed[i]);
-        out->failed[i] = atomic_load(&p->failed[i]);
-        out->total[i] = atomic_load(&p->total[i]);
+        for (size_t k = 0; k < HISTOGRAM_BUCKETS; k++)
+            out->latency[i][k] = atomic_load(&c->latency[i][k]);
+        out->latency_us[i] = atomic_load(&c->latency_us[i]);
+        out->passed[i] = atomic_load(&c->passed[i]);
+        out->failed[i] = atomic_load(&c->failed[i]);
+        out->total[i] = atomic_load(&c->total[i]);
     }
+}
+
+void skip_profile_last_error(struct skip_profile *p, struct fault *reason, int64_t *at)
+{
+    pthread_mutex_lock(&p->lock);
+    *reason = p->last_error;
+    *at = p->last_error_at;
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- requests ---- */

@@ -22,11 +22,20 @@ struct skip_server {
     uint64_t aside_until; /* clock_ms() time, of a server with failures */
     bool probed;          /* a request is under way to find out whether it is well again */
     struct fault reason;  /* of its last failure */
+    int64_t reason_at;    /* seconds since 1970 */
+    bool asked;           /* it has answered, or failed to */
 
     struct skip_capabilities *capabilities;
     bool capabilities_absent; /* it says that it does not know the path: nothing can be checked */
     bool capabilities_asked;  /* somebody is asking */
     uint64_t capabilities_at; /* when they came */
+};
+
+/* What is counted; lives on in the profile that takes the place of this one. */
+struct skip_counters {
+    _Atomic unsigned refs;
+    _Atomic uint64_t total[SKIP_REQUESTS], passed[SKIP_REQUESTS], failed[SKIP_REQUESTS];
+    _Atomic uint64_t latency[SKIP_REQUESTS][HISTOGRAM_BUCKETS], latency_us[SKIP_REQUESTS];
 };
 
 struct skip_profile {
@@ -45,7 +54,9 @@ struct skip_profile {
     struct skip_wire *busy[SKIP_WIRES_MAX];
     size_t n_busy;
 
-    _Atomic uint64_t total[SKIP_REQUESTS], passed[SKIP_REQUESTS], failed[SKIP_REQUESTS];
+    struct fault last_error; /* of the last request that failed, over all servers */
+    int64_t last_error_at;   /* seconds since 1970 */
+    struct skip_counters *counters;
 };
 
 /* Waits for a change, with the lock held, until `until`. False: that time is over, or the profile was

@@ -7,6 +7,7 @@
 #define PPK_SKIP_SKIP_H
 
 #include "base/fault.h"
+#include "base/histogram.h"
 #include "keyring/keyring.h"
 
 enum skip_result {
@@ -89,17 +90,33 @@ enum skip_request {
 };
 struct skip_counts {
     uint64_t total[SKIP_REQUESTS], passed[SKIP_REQUESTS], failed[SKIP_REQUESTS];
+    /* how long those took that passed, and the sum of that */
+    uint64_t latency[SKIP_REQUESTS][HISTOGRAM_BUCKETS], latency_us[SKIP_REQUESTS];
 };
 void skip_profile_counts(const struct skip_profile *p, struct skip_counts *out);
+
+/* Counts on where `old`, which it takes the place of, stands: for a profile of the same name in a new
+ * configuration. Before its first request. */
+void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old);
+
+/* The last request that failed, over all servers: its reason and when (seconds since 1970); "" and 0 if none
+ * did. */
+void skip_profile_last_error(struct skip_profile *p, struct fault *reason, int64_t *at);
 
 /* How a server is doing; for status. */
 struct skip_server_status {
     const char *server;  /* "HOST:PORT"; valid as long as the profile */
     unsigned failures;   /* in a row; 0: it is well, or was not asked yet */
     uint64_t aside_ms;   /* for how long it is still left alone after a failure */
-    struct fault reason; /* of the last failure */
+    struct fault reason; /* of the last failure, also if it is well again; "" if there was none */
+    int64_t reason_at;   /* when that was, in seconds since 1970 */
+    bool asked;          /* it has answered, or failed to */
 };
 void skip_profile_status(struct skip_profile *p, size_t i, struct skip_server_status *out);
+
+/* A copy of what is known of server i's capabilities, for skip_capabilities_free(); NULL: nothing. No
+ * network. */
+struct skip_capabilities *skip_profile_capabilities(struct skip_profile *p, size_t i);
 
 /* Makes all requests that are under way, or come later, end at once with SKIP_UNREACHABLE: before threads
  * that may be in one are joined. */
