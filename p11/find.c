@@ -5,6 +5,7 @@
 #include "p11/attribute.h"
 #include "p11/library.h"
 #include "p11/search.h"
+#include "status/publisher.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,7 @@ out:
 
 CK_RV fetch_rv(const struct slot *s, const char *function, enum ppk_result result, const struct fault *fault)
 {
+    status_publisher_nudge(s->library->publisher);
     switch (result) {
     case PPK_OK:
         return CKR_OK;

@@ -8,6 +8,7 @@
 #include "p11/gate.h"
 #include "p11/session.h"
 #include "skip/skip.h"
+#include "status/publisher.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -159,6 +160,7 @@ out:
 
 static void library_free(struct library *l)
 {
+    status_publisher_free(l->publisher); /* it looks at all of this */
     if (l->sessions != NULL)
         sessions_free(l->sessions);
     slots_free(l); /* and the objects */
@@ -201,6 +203,7 @@ static void prefetch_forbid(struct configuration *c)
 
 static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
 {
+    const bool no_threads = arguments != NULL && (arguments->flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) != 0;
     struct library *l = calloc(1, sizeof *l);
     struct hash_key serial;
     CK_RV rv = CKR_HOST_MEMORY;
@@ -220,9 +223,9 @@ static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
     rv = configuration_get(arguments == NULL ? NULL : arguments->pReserved, &l->configuration);
     if (rv != CKR_OK || l->configuration == NULL)
         goto out;
-    if (arguments != NULL && (arguments->flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) != 0)
+    if (no_threads)
         prefetch_forbid(l->configuration);
-    rv = profiles_make(l) && slots_make(l) ? CKR_OK : CKR_HOST_MEMORY;
+    rv = profiles_make(l) && slots_make(l) && status_make(l, !no_threads) ? CKR_OK : CKR_HOST_MEMORY;
 out:
     if (rv != CKR_OK) {
         library_free(l);
@@ -299,6 +302,7 @@ CK_RV general_finalize(const void *reserved)
         library_free(library);
         library = NULL;
     } else {
+        status_publisher_stop(library->publisher);
         log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");
         library_forget();
     }

@@ -55,7 +55,8 @@ struct library {
     struct objects *objects;
     struct keys *keys;
     struct sessions *sessions;
-    pthread_mutex_t unlock; /* of the configuration's master key */
+    pthread_mutex_t unlock;             /* of the configuration's master key */
+    struct status_publisher *publisher; /* NULL: no status is published */
     uint8_t *pin_check; /* HMAC of the master key under a random key, once it is known; in working memory */
     struct library *forgotten; /* general.c */
     uint64_t serial;           /* of this C_Initialize, for CKA_UNIQUE_ID */
@@ -90,6 +91,9 @@ void pad_blank(CK_UTF8CHAR *field, size_t size, const char *text);
 /* What an object is in its slot: may a session see it now, is it CKA_PRIVATE? */
 bool slot_shows(const struct slot *s, const struct object *o);
 bool slot_object_private(const struct slot *s, const struct object *o);
+
+/* status.c: makes library->publisher. False: no memory. */
+bool status_make(struct library *l, bool threads);
 
 /* wait.c */
 CK_RV wait_for_slot_event(CK_FLAGS flags, CK_SLOT_ID *slot, const void *reserved);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "p11/find.h"
 #include "p11/library.h"
+#include "status/publisher.h"
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -134,6 +135,7 @@ CK_RV session_open(CK_SLOT_ID id, CK_FLAGS flags, CK_SESSION_HANDLE *handle)
         return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
     if ((flags & ~(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0)
         return CKR_ARGUMENTS_BAD;
+    status_publisher_begin(library_now()->publisher);
     s = session_take(library_now()->sessions);
     if (s == NULL)
         return CKR_HOST_MEMORY;

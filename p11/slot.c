@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "p11/mechanism.h"
+#include "status/publisher.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ static void ppk_added(void *context, struct ppk *ppk)
     ppk_ref(ppk);
     atomic_store(&ppk->handle, object_handle(o));
     object_publish(o, OBJECT_PPK, s->id, ppk, &s->peers[ppk->peer - s->keyring->peers]);
+    status_publisher_nudge(s->library->publisher);
 }
 
 static void ppk_removed(void *context, struct ppk *ppk)

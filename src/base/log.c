@@ -40,6 +40,11 @@ static _Atomic(struct setting *) current = &first;
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", "trace"};
 static const int priorities[] = {3, 4, 5, 6, 7, 7}; /* of RFC 5424, 6.2.1 */
 
+const char *log_level_name(unsigned level)
+{
+    return level < sizeof level_names / sizeof *level_names ? level_names[level] : "?";
+}
+
 static bool parse_level(const char *s, int *level)
 {
     for (int i = 0; i < (int)(sizeof level_names / sizeof *level_names); i++) {

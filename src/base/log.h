@@ -21,6 +21,9 @@ enum log_level {
  * `fallback` is used where PPK_LOG is not set, in its syntax (NULL: "syslog:notice"). May be called again. */
 void log_open(const char *identifier, const char *fallback);
 
+/* The name of the n-th level, as in PPK_LOG. */
+const char *log_level_name(unsigned level);
+
 /* Is a line of this level written anywhere? For callers whose text is costly to make. */
 bool log_wanted(enum log_level level);
 

@@ -3,6 +3,8 @@
 #include "keyring/builder.h"
 #include "config/type6.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,6 +143,32 @@ void apply_master_key(struct config_call *call)
     struct builder *b = call->context;
 
     b->conf->master_key_file = file_take(call, "FILE", CONFIG_FILE_SECRET);
+}
+
+void apply_status_directory(struct config_call *call)
+{
+    const char *path = config_get(call, "PATH")->text;
+    struct builder *b = call->context;
+
+    if (path[0] != '/' && strcmp(path, CONFIGURATION_STATUS_OFF) != 0)
+        config_wrong(call, "'%s' is neither an absolute path nor " CONFIGURATION_STATUS_OFF, path);
+    b->conf->status_directory = word_copy(call, "PATH");
+}
+
+void apply_log_file(struct config_call *call)
+{
+    struct builder *b = call->context;
+
+    b->conf->log_file = config_file_name(call, "FILE");
+    if (b->conf->log_file == NULL)
+        config_wrong(call, "no memory left");
+}
+
+void apply_log_level(struct config_call *call)
+{
+    struct builder *b = call->context;
+
+    b->conf->log_level = log_level_name(config_get(call, CONFIGURATION_LOG_LEVELS)->choice);
 }
 
 /* ---- keyrings and peers ---- */

@@ -23,8 +23,14 @@ struct builder {
     size_t n_references;
 };
 
+/* The choice of "log level"; in the order of enum log_level. */
+#define CONFIGURATION_LOG_LEVELS "error|warning|notice|info|debug|trace"
+
 /* What the commands do; see language.c. */
 void apply_master_key(struct config_call *call);
+void apply_status_directory(struct config_call *call);
+void apply_log_file(struct config_call *call);
+void apply_log_level(struct config_call *call);
 void apply_keyring(struct config_call *call);
 void apply_derived_keys(struct config_call *call);
 void apply_kek(struct config_call *call);
@@ -54,6 +60,9 @@ void apply_match(struct config_call *call);
 
 /* How each is printed; see print.c. */
 void print_master_key(struct config_printer *p, const void *object);
+void print_status_directory(struct config_printer *p, const void *object);
+void print_log_file(struct config_printer *p, const void *object);
+void print_log_level(struct config_printer *p, const void *object);
 void print_keyrings(struct config_printer *p, const void *object);
 void print_derived_keys(struct config_printer *p, const void *object);
 void print_keks(struct config_printer *p, const void *object);

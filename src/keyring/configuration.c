@@ -144,6 +144,8 @@ void configuration_free(struct configuration *c)
     free(c->profiles);
     free(c->ikev2);
     free(c->master_key_file);
+    free(c->status_directory);
+    free(c->log_file);
     free(c->path);
     free(c);
 }

@@ -116,6 +116,8 @@ struct ikev2_profile {
     unsigned line;
 };
 
+#define CONFIGURATION_STATUS_OFF "off"
+
 struct configuration {
     char *path;
     struct keyring *keyrings; /* in the order of the file: the slots 0, 1, … */
@@ -125,6 +127,9 @@ struct configuration {
     struct ikev2_profile *ikev2;
     size_t n_ikev2;
     char *master_key_file;             /* or NULL */
+    char *status_directory;            /* or NULL: the default; or CONFIGURATION_STATUS_OFF */
+    char *log_file;                    /* or NULL: the system's log */
+    const char *log_level;             /* static text, or NULL: the default */
     _Atomic bool sealed;               /* there are Type 6 secrets that are not open yet */
     struct configuration_index *index; /* private: keyrings and profiles by name */
 };

@@ -20,6 +20,22 @@ static const struct config_command commands[] = {
      "Without this command it is the systemd credential\n.Pa ppk-master-key ,\n"
      "or else the user PIN that is given to\n.Fn C_Login .",
      apply_master_key, print_master_key},
+    {CONFIG_IN(TOP), "status directory <PATH:4000>", 0, CONFIG_ONCE,
+     "The directory that each process publishes its status in, for\n.Ic ppkctl show\nand\n.Ic ppkctl monitor "
+     ";\n"
+     "by default\n.Pa /run/ppk-pkcs11/status .\nWith\n.Cm off\nnothing is published, and neither where there "
+     "is no "
+     "such directory, or it cannot be written.",
+     apply_status_directory, print_status_directory},
+    {CONFIG_IN(TOP), "log file <FILE:file>", 0, CONFIG_ONCE,
+     "The log goes to this file instead of the system's log. It may be moved away at any time: a new one is "
+     "begun.\n"
+     "The environment variable\n.Ev PPK_LOG\ngoes before this and\n.Cm log level .",
+     apply_log_file, print_log_file},
+    {CONFIG_IN(TOP), "log level {error|warning|notice|info|debug|trace}", 0, CONFIG_ONCE,
+     "The least urgent lines that are logged; by default\n.Cm notice .\n.Cm trace\n"
+     "shows every PKCS#11 call, and never the value of a key.",
+     apply_log_level, print_log_level},
 
     {CONFIG_IN(TOP), "keyring <NAME:32>", KEYRING, 0, "A keyring.", apply_keyring, print_keyrings},
     {CONFIG_IN(KEYRING), "derived-keys {extractable|sensitive}", 0, CONFIG_ONCE,

@@ -47,6 +47,21 @@ void print_master_key(struct config_printer *p, const void *object)
     print_one(p, ((const struct configuration *)object)->master_key_file);
 }
 
+void print_status_directory(struct config_printer *p, const void *object)
+{
+    print_one(p, ((const struct configuration *)object)->status_directory);
+}
+
+void print_log_file(struct config_printer *p, const void *object)
+{
+    print_one(p, ((const struct configuration *)object)->log_file);
+}
+
+void print_log_level(struct config_printer *p, const void *object)
+{
+    print_one(p, ((const struct configuration *)object)->log_level);
+}
+
 void print_keyrings(struct config_printer *p, const void *object)
 {
     const struct configuration *c = object;

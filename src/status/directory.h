@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reads the status files of all processes. */
+#ifndef PPK_STATUS_DIRECTORY_H
+#define PPK_STATUS_DIRECTORY_H
+
+#include "base/fault.h"
+#include "status/process.h"
+#include "status/status.h"
+
+#include <sys/types.h>
+
+struct status_file {
+    struct status_process process;
+    enum process_life life;
+    uid_t owner;     /* of the file: who says so */
+    int64_t updated; /* the file's own time */
+};
+
+struct status_directory {
+    struct status_file *files; /* by process ID */
+    size_t n;
+    struct text complaints; /* a line for each file that was left out */
+};
+
+/* Reads all files of the directory; those of processes that ended long ago are removed, where one may. What
+ * is no proper status file is left out and complained about. False with the reason in `fault`: it cannot be
+ * read. */
+bool status_directory_read(struct status_directory *out, const char *path, struct fault *fault);
+void status_directory_clear(struct status_directory *d);
+
+#endif
