@@ -27,13 +27,31 @@ static const struct subcommand subcommands[] = {
      "it "
      "names.\n",
      check_run},
-    {"show", "{running-config | keyring [NAME] | sks-profile [NAME] | ikev2-profile [NAME]}", "c", 1, 2,
-     "show the configuration, or a part of it, without its secrets",
+    {"show",
+     "{running-config [PART [NAME]] | keyring [NAME] | ikev2-profile "
+     "[NAME] | "
+     "sks-profile [NAME] | ppk | statistics | clients}",
+     "cPjO", 1, 3,
+     "show the configuration without its secrets, or the status of the processes that use the token",
      "Shows the configuration, or the keyrings, sks profiles or IKEv2 profiles of it, or one of these, in "
      "the\n"
      "language of\n.Xr ppk.conf 5 .\nSecrets in clear are shown as\n.Li <removed> ,\nencrypted ones as they "
-     "stand.\n",
+     "stand.\n.Pp\n"
+     "Or shows the status of all processes that use the token, or of one of them:\n"
+     ".Cm sks-profile :\nthe servers of each profile, what they said of themselves, when and how they failed "
+     "last, and "
+     "how many requests of each kind there were, passed and failed, and how long they took;\n"
+     ".Cm ppk :\nthe PPKs of each keyring that are held;\n"
+     ".Cm statistics :\nwhat became of PPKs, and what could not be retrieved;\n"
+     ".Cm clients :\nthe processes.\n"
+     "Processes that have ended without a word are shown as\n.Li dead\nfor ten minutes.\n"
+     "With\n.Fl -json\nor\n.Fl -openmetrics\nall of this is written for programs.\n",
      show_run},
+    {"monitor", "", "cPCI", 0, 0, "show the status again and again",
+     "Shows keyrings, sks profiles and processes again and again: on a terminal as a screen that is redrawn "
+     "until\n"
+     ".Li q\nor\n.Li ^C\nis typed; else one picture after the other.\n",
+     monitor_run},
     {"encrypt", "", "cmx", 0, 0,
      "encrypt secrets for a configuration (type 6): from the terminal, or the lines of stdin",
      "Reads a secret from the terminal, without echo, or each line of standard input as one, and writes it "
@@ -107,6 +125,11 @@ static const struct {
     {"no-key", NULL, 'n', "do not use up a key"},
     {"quiet", NULL, 'q', "show only what failed, on stderr"},
     {"hex", NULL, 'x', "secrets are given in hexadecimal"},
+    {"process", "PID", 'P', "only the status of this process"},
+    {"json", NULL, 'j', "write all of the status as JSON"},
+    {"openmetrics", NULL, 'O', "write all of the status as OpenMetrics"},
+    {"count", "N", 'C', "end after so many times"},
+    {"interval", "SECONDS", 'I', "the time between them; by default 2 seconds"},
 };
 #define OPTIONS (sizeof option_table / sizeof option_table[0])
 
@@ -199,6 +222,8 @@ void ppkctl_manual(struct text *out)
     }
     text_printf(out, ".It Fl -help\nshow a short help.\n.El\n"
                      ".Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev PPK_CONF\nthe configuration.\n"
+                     ".It Ev PPK_STATUS_DIR\nthe directory of the processes' status; by default as in the "
+                     "configuration.\n.It Ev NO_COLOR\nif it is set, no colours.\n"
                      ".It Ev PPK_LOG\nwhere the log goes, as\n.Ar DEST : Ns Ar LEVEL ;\nby default\n"
                      ".Li stderr:warning .\n.El\n"
                      ".Sh EXIT STATUS\n0: done; 1: failed; 2: wrong usage.\n"
@@ -277,6 +302,19 @@ static bool size_read(const char *text, uint32_t *size)
     return true;
 }
 
+static bool number_read(const char *name, const char *text, uint32_t *number)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n == 0 || n > INT32_MAX) {
+        say("--%s: '%s' is not a number of 1 or more", name, text);
+        return false;
+    }
+    *number = (uint32_t)n;
+    return true;
+}
+
 static bool option_take(struct options *o, int letter)
 {
     switch (letter) {
@@ -310,6 +348,18 @@ static bool option_take(struct options *o, int letter)
         break;
     case 'q':
         o->quiet = true;
+        break;
+    case 'P':
+        return number_read("process", optarg, &o->process);
+    case 'C':
+        return number_read("count", optarg, &o->count);
+    case 'I':
+        return number_read("interval", optarg, &o->interval);
+    case 'j':
+        o->json = true;
+        break;
+    case 'O':
+        o->openmetrics = true;
         break;
     default: /* 's' */
         if (!size_read(optarg, &o->size)) {

@@ -18,8 +18,10 @@ struct options {
     const char *id;
     const char *hmac;
     const char *master_key_file;
-    const char *other_end; /* the configuration at the other end */
-    uint32_t size;         /* bits, or 0 */
+    const char *other_end;             /* the configuration at the other end */
+    uint32_t size;                     /* bits, or 0 */
+    uint32_t process, count, interval; /* or 0 */
+    bool json, openmetrics;
     bool hex;
     bool quiet;
     bool no_key;
@@ -29,6 +31,7 @@ struct options {
  */
 int check_run(const struct options *o, int argc, char **argv);
 int show_run(const struct options *o, int argc, char **argv);
+int monitor_run(const struct options *o, int argc, char **argv);
 int encrypt_run(const struct options *o, int argc, char **argv);
 int fetch_run(const struct options *o, int argc, char **argv);
 int capabilities_run(const struct options *o, int argc, char **argv);

@@ -14,7 +14,8 @@ PLUGIN = os.path.exists(os.path.join(BUILD, 'lib', 'libstrongswan-ppk.so'))
 FILES = {
     'libppk-pkcs11': [f'usr/lib/{ARCH}/pkcs11/ppk-pkcs11.so', f'usr/lib/{ARCH}/pkcs11/ppk-skip.so', 'usr/share/man/man5/ppk.conf.5',
                       'usr/share/man/man7/ppk-pkcs11.7', 'usr/share/p11-kit/modules/ppk-pkcs11.module',
-                      'usr/share/doc/libppk-pkcs11/examples/ppk.conf'],
+                      'usr/share/doc/libppk-pkcs11/examples/ppk.conf', 'usr/lib/sysusers.d/libppk-pkcs11.conf',
+                      'usr/lib/tmpfiles.d/libppk-pkcs11.conf'],
     'libppk-pkcs11-dev': ['usr/include/ppk/ppk.h', 'usr/include/ppk/pkcs11-3.h'],
     'ppkctl': ['usr/bin/ppkctl', 'usr/share/man/man1/ppkctl.1', 'usr/share/bash-completion/completions/ppkctl'],
     'skipd': ['usr/sbin/skipd', 'usr/share/man/man5/skipd.conf.5', 'usr/share/man/man8/skipd.8',

@@ -11,7 +11,7 @@ import unittest
 
 from command import PPKCTL, PpkctlTest, clean_environment
 
-SUBCOMMANDS = ("check", "show", "encrypt", "fetch", "capabilities", "manual")
+SUBCOMMANDS = ("check", "show", "monitor", "encrypt", "fetch", "capabilities", "manual")
 SECRET = "sEcReT-0123456789-0123456789-0123456789"
 GOOD = f"""keyring dynamic
  peer peer1
@@ -46,7 +46,7 @@ class Usage(PpkctlTest):
         for words, text in (([], "usage: ppkctl"), (["chek"], "unknown subcommand 'chek'"), (["check", "a", "b"], "usage: ppkctl check"),
                             (["check", "--hex"], "unknown option --hex"), (["check", "--config"], "a value is missing for --config"),
                             (["show"], "usage: ppkctl show"), (["show", "nonsense"], "'nonsense' is none of running-config"),
-                            (["show", ""], "'' is none of"), (["show", "running-config", "x"], "takes no name"),
+                            (["show", ""], "'' is none of"), (["show", "running-config", "x"], "'x' is none of"),
                             (["fetch"], "usage: ppkctl fetch"), (["fetch", "p", "--size", "7"], "--size: '7'"),
                             (["fetch", "p", "--size", "-8"], "--size: '-8'"), (["fetch", "p", "--size", "99999999"], "--size"),
                             (["fetch", "p", "--id", "aa", "--size", "256"], "--size is for a new PPK"),
@@ -116,11 +116,12 @@ ikev2 profile test
 """)
         self.assertEqual(self.ppkctl("show", "run", PPK_CONF=path)[0], out)
         self.assertEqual(self.ppkctl("show", "keyring", "other", "--config", path)[0], "keyring other\n key-encryption-key card1 key <removed>\n!\n")
-        self.assertEqual(self.ppkctl("show", "--config", path, "sks-profile")[0],
+        self.assertEqual(self.ppkctl("show", "--config", path, "running-config", "sks-profile")[0],
                          "sks profile qkd type remote\n kme server ipv4 127.0.0.1 port 10001\n!\n")
         self.assertIn("keyring dynamic", self.ppkctl("show", "ikev2-profile", "test", "--config", path)[0])
-        for what, title in (("keyring", "keyring"), ("sks-profile", "sks profile"), ("ikev2-profile", "ikev2 profile")):
-            out, err = self.ppkctl("show", what, "none", "--config", path, status=1)
+        for what, title in ((["keyring"], "keyring"), (["running-config", "sks-profile"], "sks profile"),
+                            (["ikev2-profile"], "ikev2 profile")):
+            out, err = self.ppkctl("show", *what, "none", "--config", path, status=1)
             self.assertEqual((out, err), ("", f'ppkctl: {path}: there is no {title} "none"\n'))
         # what show removed must not become a secret
         _, err = self.ppkctl("check", self.write("again.conf", self.ppkctl("show", "run", "--config", path)[0]), status=1)
