@@ -143,7 +143,7 @@ const struct skipd_conf *skipd_conf_ref(const struct skipd_conf *c);
 void skipd_conf_free(const struct skipd_conf *c);
 
 /* Can `next` take effect in a process that runs with `now`? What cannot change is what the keys in the store
- * hang on: the store, its bound, the master key, and the system ID. False: `fault` has the line and the
+ * hang on: the store, the master key, and the system ID. False: `fault` has the line and the
  * reason. */
 bool skipd_conf_can_follow(const struct skipd_conf *now, const struct skipd_conf *next, struct fault *fault);
 

@@ -40,7 +40,7 @@ struct daemon {
 static bool store_ready(struct daemon *d, const struct skipd_conf *conf, struct fault *fault)
 {
     const struct store_kind *kind = store_kind_find(conf->store_kind);
-    struct store *store = kind->open(conf->store_where, conf->max_keys, fault);
+    struct store *store = kind->open(conf->store_where, fault);
 
     if (store == NULL)
         return false;

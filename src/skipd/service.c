@@ -315,6 +315,7 @@ void service_keep(struct service *s, const struct skipd_peer *from, const struct
     copy_id(row->initiator, put->initiator);
     copy_id(row->responder, put->responder);
     row->ttl_ms = (uint64_t)put->ttl_s * 1000;
+    row->limit = s->now.conf->max_keys;
     row->sealed_len = put->key.len + SEAL_OVERHEAD;
     label = label_of(row);
     if (seal_close(s->seal, &label, put->key, row->sealed) && store_queue_add(s->queue, &k->op))

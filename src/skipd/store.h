@@ -39,6 +39,7 @@ struct store_row {
     uint8_t sealed[STORE_SEALED_MAX]; /* put, restore: what to store */
     size_t sealed_len;
     uint64_t ttl_ms;                 /* put: how long from now */
+    uint64_t limit;                  /* put: rows that there may be, with this one */
     uint8_t found[STORE_SEALED_MAX]; /* take, put: what was stored */
     size_t found_len;
 };
@@ -50,8 +51,8 @@ struct store_kind {
 
     /* Can `where` be the rest of the configuration's line? NULL: anything. */
     bool (*check)(const char *where, struct fault *fault);
-    /* Opens or creates. `where`: the rest of the configuration's line; `limit`: rows that it may hold. */
-    struct store *(*open)(const char *where, uint64_t limit, struct fault *fault);
+    /* Opens or creates. `where`: the rest of the configuration's line. */
+    struct store *(*open)(const char *where, struct fault *fault);
     void (*close)(struct store *s);
 
     /* Small facts that belong to the store (salt of the store key). read: STORE_NOT_FOUND if there is none.

@@ -83,7 +83,7 @@ struct taken {
 struct store {
     struct pg_session session;
     uint8_t mark[16]; /* of this process */
-    uint64_t limit, rows, waiting;
+    uint64_t rows, waiting;
     uint64_t rows_before, waiting_before; /* at begin, for a rollback */
     uint64_t counted_at;
     int64_t clock_lead; /* the database's clock less CLOCK_BOOTTIME; 0: not known */
@@ -257,7 +257,7 @@ static enum store_result postgresql_put(struct store *s, struct store_row *row, 
     char ttl[24];
 
     row->found_len = 0;
-    if (s->rows >= s->limit) {
+    if (s->rows >= row->limit) {
         result = look(s, row, fault);
         return result == STORE_NOT_FOUND ? STORE_FULL : result;
     }
@@ -476,7 +476,7 @@ static void postgresql_close(struct store *s)
     free(s);
 }
 
-static struct store *postgresql_open(const char *where, uint64_t limit, struct fault *fault)
+static struct store *postgresql_open(const char *where, struct fault *fault)
 {
     struct store *s = calloc(1, sizeof *s);
 
@@ -488,7 +488,6 @@ static struct store *postgresql_open(const char *where, uint64_t limit, struct f
     s->session.schema = SCHEMA;
     s->session.statements = STATEMENT_TEXT;
     s->session.n_statements = STATEMENTS;
-    s->limit = limit;
     if (!postgresql_check(where, fault) || !pg_ready(&s->session, fault) || !count_rows(s, fault))
         goto bad;
     return s;

@@ -63,7 +63,7 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
 struct store {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENTS];
-    uint64_t limit, rows, waiting;
+    uint64_t rows, waiting;
     uint64_t rows_before, waiting_before; /* at begin, for a rollback */
 };
 
@@ -239,7 +239,7 @@ static void sqlite_close(struct store *s)
     free(s);
 }
 
-static struct store *sqlite_open(const char *where, uint64_t limit, struct fault *fault)
+static struct store *sqlite_open(const char *where, struct fault *fault)
 {
     struct store *s = calloc(1, sizeof *s);
     int64_t rows = 0, waiting = 0;
@@ -250,7 +250,6 @@ static struct store *sqlite_open(const char *where, uint64_t limit, struct fault
         fault_set(fault, "no memory for the store");
         return NULL;
     }
-    s->limit = limit;
     before = umask(077);
     r = sqlite3_open_v2(where, &s->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
@@ -357,7 +356,7 @@ static enum store_result sqlite_put(struct store *s, struct store_row *row, stru
         return r;
     if (others) /* a key ID means one key: never overwritten */
         return STORE_EXISTS;
-    if (s->rows >= s->limit)
+    if (s->rows >= row->limit)
         return STORE_FULL;
     bind_blob(s, PUT, 1, row->id, row->id_len);
     sqlite3_bind_text(st, 2, row->initiator, -1, SQLITE_STATIC);

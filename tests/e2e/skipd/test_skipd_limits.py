@@ -195,6 +195,75 @@ class Limits(PairCase):
         self.assertEqual(core.split()[4:6], ["0", "0"])
 
 
+class Flood(PairCase):
+    """One client floods; others are served."""
+    extra = "max-connections 100 per-client 60\nmax-requests 20 per-second 200\nsync-timeout 3000\n"
+
+    def test_requests_per_second(self):
+        ending, statuses = threading.Event(), []
+
+        def flood():
+            client = self.client("enc-a", self.alice)
+            while not ending.is_set():
+                status, _, headers = client.raw("/entropy")
+                statuses.append((status, headers["Retry-After"]))
+
+        threads = [threading.Thread(target=flood) for _ in range(6)]
+        began = time.monotonic()
+        for t in threads:
+            t.start()
+        time.sleep(0.5)
+        other = self.client("stranger", self.alice)
+        for _ in range(50):
+            status, new = other.new_key("Bob")
+            self.assertEqual(status, 200)
+            self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+            time.sleep(0.01)
+        ending.set()
+        for t in threads:
+            t.join(10)
+        self.assertEqual(set(statuses), {(200, None), (429, "1")})
+        served = sum(status == 200 for status, _ in statuses)
+        # a full bucket, and then as much as flows in
+        self.assertLessEqual(served, 200 * (time.monotonic() - began + 1))
+        self.assertGreaterEqual(served, 200)
+        self.assertIn("429 too many requests of this client in a second", self.alice.log())
+        # whoever waits, as he is told to, is served again
+        time.sleep(1)
+        self.assertEqual(self.a.get("/entropy")[0], 200)
+
+    def test_requests_under_way(self):
+        clients = [self.client("enc-a", self.alice) for _ in range(25)]
+        for client in clients:
+            self.assertEqual(client.get("/capabilities")[0], 200)
+        self.bob.process.send_signal(signal.SIGSTOP)
+        try:
+            for client in clients:
+                client.connection.request("GET", "/key?remoteSystemID=Bob")
+            time.sleep(0.5)
+            # another one has places of its own
+            self.assertEqual(self.client("stranger", self.alice).get("/capabilities")[0], 200)
+            self.assertEqual(self.a.get("/capabilities")[0], 429)
+        finally:
+            self.bob.process.send_signal(signal.SIGCONT)
+        answers = [client.connection.getresponse() for client in clients]
+        self.assertEqual(sorted(answer.status for answer in answers), [200] * 20 + [429] * 5)
+        self.assertEqual({answer.headers["Retry-After"] for answer in answers if answer.status == 429}, {"1"})
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+
+    def more_configuration(self):
+        self.alice.clients += "client other\n certificate san stranger\n max-requests 100 per-second 1000\n"
+
+    def test_bounds_change_with_a_reload(self):
+        self.alice.extra = "max-requests 20 per-second 1\n"
+        self.alice.reload()
+        self.assertEqual([self.a.get("/capabilities")[0] for _ in range(2)], [200, 429])
+        self.alice.extra = ""
+        self.alice.reload()
+        time.sleep(0.1)
+        self.assertEqual([self.a.get("/capabilities")[0] for _ in range(9)], [200] * 9)
+
+
 class CommandLine(unittest.TestCase):
     def skipd(self, *words):
         return subprocess.run([SKIPD, *words], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)

@@ -110,19 +110,20 @@ static void the_least_that_is_needed(void **state)
 
 static void everything(void **state)
 {
-    struct skipd_conf *c =
-        load(BASIS "listen ipv6 ::1 port 8443\nlisten peers ipv4 127.0.0.1 port 1\n"
-                   "listen peers ipv6 ::1 port 2\nlisten etsi014 ipv4 127.0.0.1 port 3\n"
-                   "listen etsi014 ipv6 ::1 port 4\ntls certificate c.pem key c.key\n"
-                   "tls trustpoint ca.pem\nmax-keys 10\nlifetime 60\n"
-                   "key-size 384 minimum 256 maximum 512\nsync-timeout 500\n"
-                   "max-connections 9 per-client 3\nhandshake-timeout 2\nidle-timeout 7\n"
-                   "client c\n system-id Alice-2\n permit key\n permit entropy\n"
-                   " remote-system-id Bob*\n certificate subject \"CN=c,O=x\"\n certificate san c.example\n"
-                   " tls psk id c key 0 sixteen-letters! hash sha384\n"
-                   "peer Bob\n address hostname bob.example port 5\n address ipv4 10.0.0.2 port 6\n "
-                   "remote-system-id Bob\n"
-                   " remote-system-id Bob-*\n tls psk id l key 0 sixteen-letters! hash sha256\n");
+    struct skipd_conf *c = load(
+        BASIS
+        "listen ipv6 ::1 port 8443\nlisten peers ipv4 127.0.0.1 port 1\n"
+        "listen peers ipv6 ::1 port 2\nlisten etsi014 ipv4 127.0.0.1 port 3\n"
+        "listen etsi014 ipv6 ::1 port 4\ntls certificate c.pem key c.key\n"
+        "tls trustpoint ca.pem\nmax-keys 10\nlifetime 60\n"
+        "key-size 384 minimum 256 maximum 512\nsync-timeout 500\n"
+        "max-connections 9 per-client 3\nmax-requests 5 per-second 6\nhandshake-timeout 2\nidle-timeout 7\n"
+        "client c\n system-id Alice-2\n permit key\n permit entropy\n"
+        " remote-system-id Bob*\n certificate subject \"CN=c,O=x\"\n certificate san c.example\n"
+        " tls psk id c key 0 sixteen-letters! hash sha384\n"
+        "peer Bob\n address hostname bob.example port 5\n address ipv4 10.0.0.2 port 6\n "
+        "remote-system-id Bob\n"
+        " remote-system-id Bob-*\n tls psk id l key 0 sixteen-letters! hash sha256\n");
     const struct skipd_client *client = &c->clients[0];
 
     (void)state;
@@ -135,6 +136,8 @@ static void everything(void **state)
     assert_true(c->key_size == 384 && c->key_size_min == 256 && c->key_size_max == 512);
     assert_int_equal(c->sync_timeout_ms, 500);
     assert_true(c->max_connections == 9 && c->max_connections_per_client == 3);
+    assert_true(c->limit.in_flight == 5 && c->limit.per_second == 6);
+    assert_true(client->limit.in_flight == 5 && client->limit.per_second == 6);
     assert_true(c->handshake_timeout_s == 2 && c->idle_timeout_s == 7);
     assert_string_equal(client->system_id, "Alice-2");
     assert_int_equal(client->permissions, PERMIT_KEY | PERMIT_ENTROPY);

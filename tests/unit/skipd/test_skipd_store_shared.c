@@ -47,7 +47,7 @@ static int clean(void **state)
 static struct store *open_at(const char *conninfo)
 {
     struct fault fault = {0};
-    struct store *s = kind->open(conninfo, 100000, &fault);
+    struct store *s = kind->open(conninfo, &fault);
 
     if (s == NULL)
         fail_msg("%s", fault.text);
@@ -56,8 +56,12 @@ static struct store *open_at(const char *conninfo)
 
 static struct store_row row(unsigned n)
 {
-    struct store_row r = {
-        .id_len = 16, .initiator = "Alice", .responder = "Bob", .sealed_len = 60, .ttl_ms = 60000};
+    struct store_row r = {.limit = 100000,
+                          .id_len = 16,
+                          .initiator = "Alice",
+                          .responder = "Bob",
+                          .sealed_len = 60,
+                          .ttl_ms = 60000};
 
     snprintf((char *)r.id, sizeof r.id, "id %08u", n);
     snprintf((char *)r.sealed, sizeof r.sealed, "value %08u", n);
@@ -168,7 +172,7 @@ static void *opener(void *argument)
     struct fault fault = {0};
 
     pthread_barrier_wait(&together);
-    *(struct store **)argument = kind->open(where, 10, &fault);
+    *(struct store **)argument = kind->open(where, &fault);
     return NULL;
 }
 
@@ -432,7 +436,7 @@ static void what_cannot_be_trusted_is_refused(void **state)
     struct fault fault = {0};
 
     (void)state;
-    assert_null(kind->open("host=/nonexistent user=skipd", 10, &fault));
+    assert_null(kind->open("host=/nonexistent user=skipd", &fault));
     assert_true(strncmp(fault.text, "postgresql: store: connect: ", 28) == 0);
     assert_false(kind->check("password=sesame=sesame user", &fault));
     assert_null(strstr(fault.text, "sesame"));
