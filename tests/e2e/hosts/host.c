@@ -9,15 +9,14 @@
  *   manual=TEXT     the same for an ID of text
  *   derive          prf+ of the key, as RFC 8784 has it, and the derived key away again
  *   sign            HMAC-SHA-256 of the key
- *   destroy         C_DestroyObject
- *   list            a search that fetches nothing
- *   finalize        C_Finalize
- *   no-sockets      from now on socket() and connect() fail (EPERM)
- *   killed-sockets  from now on whoever calls them is killed
- *   digest          the host's own use of OpenSSL, in its default context: SHA-256, if its configuration has
- * it marker=TEXT     keeps the text, turned round, in the heap: what a scan must be able to find fork a child
- * that waits as `wait` does, and ends; the parent waits for it wait            prints "wait PID" and reads a
- * line abort           as assert() does, with a core dump if the limit allows it
+ *   wrap=LABEL      wraps the same prf+ of the key under the key-encryption key of this label; and under one
+ * of its own, under which it unwraps it again, and keeps what comes out destroy         C_DestroyObject list
+ * a search that fetches nothing finalize        C_Finalize no-sockets      from now on socket() and connect()
+ * fail (EPERM) killed-sockets  from now on whoever calls them is killed digest          the host's own use of
+ * OpenSSL, in its default context: SHA-256, if its configuration has it marker=TEXT     keeps the text,
+ * turned round, in the heap: what a scan must be able to find fork a child that waits as `wait` does, and
+ * ends; the parent waits for it wait            prints "wait PID" and reads a line abort           as
+ * assert() does, with a core dump if the limit allows it
  */
 #include "ppk/pkcs11-3.h"
 
@@ -95,17 +94,58 @@ static CK_RV find_hex(const char *hex)
     return find(id, len);
 }
 
-static CK_RV derive(void)
+/* prf+ of the key, 32 bytes */
+static CK_RV prf_plus(CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *derived)
 {
     uint8_t seed[32] = {1};
     CK_IKE2_PRF_PLUS_DERIVE_PARAMS prf = {
         .prfMechanism = CKM_SHA256_HMAC, .pSeedData = seed, .ulSeedDataLen = sizeof seed};
     CK_MECHANISM mechanism = {CKM_IKE2_PRF_PLUS_DERIVE, &prf, sizeof prf};
+
+    return f->C_DeriveKey(session, &mechanism, key, template, n, derived);
+}
+
+static CK_RV derive(void)
+{
     CK_ULONG len = 32;
     CK_ATTRIBUTE template[] = {{CKA_VALUE_LEN, &len, sizeof len}};
     CK_OBJECT_HANDLE derived = CK_INVALID_HANDLE;
-    CK_RV rv = f->C_DeriveKey(session, &mechanism, key, template, 1, &derived);
+    CK_RV rv = prf_plus(template, 1, &derived);
 
+    return rv == CKR_OK ? f->C_DestroyObject(session, derived) : rv;
+}
+
+static CK_RV wrap(char *label)
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE aes = CKK_AES;
+    CK_BBOOL yes = CK_TRUE;
+    CK_ULONG len = 32, n = 40;
+    CK_BYTE own_value[32] = "the host's own key, that it has", wrapped[40];
+    CK_ATTRIBUTE session_key[] = {{CKA_KEY_TYPE, &aes, sizeof aes},
+                                  {CKA_VALUE_LEN, &len, sizeof len},
+                                  {CKA_SENSITIVE, &yes, 1},
+                                  {CKA_EXTRACTABLE, &yes, 1}},
+                 card[] = {{CKA_CLASS, &class, sizeof class}, {CKA_LABEL, label, strlen(label)}},
+                 own[] = {{CKA_CLASS, &class, sizeof class},
+                          {CKA_KEY_TYPE, &aes, sizeof aes},
+                          {CKA_VALUE, own_value, sizeof own_value},
+                          {CKA_WRAP, &yes, 1},
+                          {CKA_UNWRAP, &yes, 1}};
+    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_KWP, NULL, 0};
+    CK_OBJECT_HANDLE derived = CK_INVALID_HANDLE, mine = CK_INVALID_HANDLE, back = CK_INVALID_HANDLE;
+    CK_RV rv = prf_plus(session_key, 4, &derived);
+
+    if (rv == CKR_OK)
+        rv = search(card, 2);
+    if (rv == CKR_OK)
+        rv = f->C_WrapKey(session, &kwp, key, derived, wrapped, &n);
+    if (rv == CKR_OK)
+        rv = f->C_CreateObject(session, own, 5, &mine);
+    if (rv == CKR_OK)
+        rv = f->C_WrapKey(session, &kwp, mine, derived, wrapped, &n);
+    if (rv == CKR_OK)
+        rv = f->C_UnwrapKey(session, &kwp, mine, wrapped, n, own, 2, &back);
     return rv == CKR_OK ? f->C_DestroyObject(session, derived) : rv;
 }
 
@@ -200,6 +240,8 @@ static CK_RV word_do(char *word)
         return derive();
     if (strcmp(word, "sign") == 0)
         return sign();
+    if (strcmp(word, "wrap") == 0)
+        return wrap(value);
     if (strcmp(word, "destroy") == 0)
         return f->C_DestroyObject(session, key);
     if (strcmp(word, "list") == 0)

@@ -74,10 +74,10 @@ class Case(unittest.TestCase):
         cls.bed = cls.enterClassContext(Testbed(os.environ['PPK_BUILD']))
         cls.port = cls.bed.serve(log='requests')
 
-    def configure(self, more='', user=None):
+    def configure(self, more='', user=None, keyring=''):
         name = self.bed.path(secrets.token_hex(4) + '.conf')
         with open(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600), 'w', encoding='ascii') as f:
-            f.write(f'keyring k\n peer b\n  ppk dynamic ks\n  remote-system-id good\n peer m\n  ppk manual id m1 key hex {"5a" * 32}\n'
+            f.write(f'keyring k\n{keyring} peer b\n  ppk dynamic ks\n  remote-system-id good\n peer m\n  ppk manual id m1 key hex {"5a" * 32}\n'
                     f'sks profile ks type remote\n kme server ipv4 127.0.0.1 port {self.port}\n timeout 5000\n'
                     f' tls trustpoint {self.bed.path("ca.pem")}\n{more}')
         if user is not None:

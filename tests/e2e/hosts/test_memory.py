@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Where a PPK is in the process that holds it: once, in the arena, as long as it is held; in no child and in no core dump."""
 
+import hmac
 import os
 import re
 import secrets
@@ -106,6 +107,21 @@ class Memory(Case):
                 if not {'lo', 'dd', 'wf'} <= flags:
                     clear += sum(content.count(half) for i in ids for half in (key_of(i)[:16], key_of(i)[16:]))
             self.assertEqual(clear, 0)
+
+    def test_wrapping(self):
+        """A line card's key, and the session key that was wrapped for it, and came back as a key-encryption key."""
+        kek = secrets.token_bytes(32)
+        self.keys = [kek, hmac.digest(bytes.fromhex('5a' * 32), b'\1' + bytes(31) + b'\1', 'sha256')]
+        conf = self.configure(keyring=f' key-encryption-key card key hex {kek.hex()}\n')
+        host = self.host(conf, self.words[0], 'init', 'manual=m1', 'wrap=card', 'wait', 'finalize', 'wait')
+        for copies in (1, 0):
+            pid = host.until_wait()
+            self.scan(pid, copies)
+            # key wrap works in pieces of 8 bytes: none is left behind either
+            pieces = [key[i:i + 8] for key in self.keys for i in range(0, 32, 8)]
+            left = [piece.hex() for content, flags in regions(pid) if 'dd' not in flags for piece in pieces if piece in content]
+            self.assertEqual(left, [])
+            host.go_on()
 
     def test_core(self):
         with open('/proc/sys/kernel/core_pattern', encoding='ascii') as f:
