@@ -5,6 +5,7 @@ import atexit
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,9 @@ PROGRAMS = os.environ["POSTGRESQL_PROGRAMS"]
 class Database:
     """PostgreSQL does not run as root: there it is the user postgres, whom Debian's package makes."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """`tls`: (certificate, key, CA) as PEM files; then it listens on 127.0.0.1, too, by TLS and to clients with certificates."""
+        self.port = None
         self.directory = tempfile.mkdtemp(prefix="skipd-pg-")
         self.process = None
         self.identity = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
@@ -27,19 +30,38 @@ class Database:
         atexit.register(self.remove)
         subprocess.run([os.path.join(PROGRAMS, "initdb"), "-D", self.data, "-U", "skipd", "-A", "trust", "-E", "UTF8", "--no-locale",
                         "--no-sync"], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=self.directory, **self.identity)
+        if tls is not None:
+            self.configure_tls(*tls)
         self.start()
 
+    def configure_tls(self, certificate, key, authority):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        for source, name in ((certificate, "server.crt"), (key, "server.key"), (authority, "root.crt")):
+            path = os.path.join(self.data, name)
+            shutil.copy(source, path)
+            os.chmod(path, 0o600)
+            if self.identity:
+                shutil.chown(path, "postgres", "postgres")
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="ascii") as f:
+            f.write(f"ssl = on\nssl_ca_file = 'root.crt'\nport = {self.port}\n")
+        with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as f:
+            f.write("local all all trust\nhostssl all all 127.0.0.1/32 cert\n")
+
     def conninfo(self, extra=""):
-        return f"host={self.directory} user=skipd dbname=postgres{extra}"
+        port = f" port={self.port}" if self.port else ""
+        return f"host={self.directory}{port} user=skipd dbname=postgres{extra}"
 
     def start(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(PROGRAMS, "postgres"), "-D", self.data, "-k", self.directory, "-c", "listen_addresses=", "-c",
-                 "max_connections=40"],
+                [os.path.join(PROGRAMS, "postgres"), "-D", self.data, "-k", self.directory, "-c",
+                 "listen_addresses=" + ("127.0.0.1" if self.port else ""), "-c", "max_connections=40"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, **self.identity)
         end = time.monotonic() + 20
-        while subprocess.run([os.path.join(PROGRAMS, "pg_isready"), "-q", "-h", self.directory], check=False, timeout=20).returncode != 0:
+        while subprocess.run([os.path.join(PROGRAMS, "pg_isready"), "-q", "-h", self.directory,
+                              "-p", str(self.port or 5432)], check=False, timeout=20).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > end:
                 with open(self.log_path, encoding="utf-8", errors="replace") as f:
                     raise AssertionError(f"PostgreSQL did not start: {f.read()[-2000:]}")

@@ -8,24 +8,11 @@ import threading
 import time
 import unittest
 
-from keysource import LINK_PSK, KeySource, PairCase
+from keysource import LINK_PSK, PairCase
 from postgresql import Database
+from sharedsource import SharedSource
 
 BROKEN = (OSError, http.client.HTTPException)
-
-
-class SharedSource(KeySource):
-    """One of several of a site: its own files and ports, the site's system ID and database."""
-    site, conninfo = "Bob", None
-
-    def configure(self):
-        super().configure()
-        with open(self.file("conf"), encoding="utf-8") as f:
-            text = f.read()
-        text = text.replace(f"system-id {self.name}\n", f"system-id {self.site}\n")
-        text = text.replace(f"store sqlite {self.name.lower()}.db\n", f'store postgresql "{self.conninfo}"\n')
-        with open(self.file("conf"), "w", encoding="utf-8") as f:
-            f.write(text)
 
 
 class Shared(PairCase):
