@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A line of the configuration language as words. Private to src/config. */
+/* A line of the configuration language as words. Private to src/config, but for
+ * words_print(). */
 #ifndef PPK_CONFIG_WORDS_H
 #define PPK_CONFIG_WORDS_H
 

@@ -31,12 +31,15 @@ static const struct subcommand subcommands[] = {
      "{running-config [PART [NAME]] | keyring [NAME] | ikev2-profile "
      "[NAME] | "
      "sks-profile [NAME] | ppk | statistics | clients}",
-     "cPjO", 1, 3,
+     "cPjOfa", 1, 3,
      "show the configuration without its secrets, or the status of the processes that use the token",
      "Shows the configuration, or the keyrings, sks profiles or IKEv2 profiles of it, or one of these, in "
      "the\n"
      "language of\n.Xr ppk.conf 5 .\nSecrets in clear are shown as\n.Li <removed> ,\nencrypted ones as they "
-     "stand.\n.Pp\n"
+     "stand.\n"
+     "With\n.Fl -for ,\n.Cm show running-config\nshows what the other end of each peer is to have, as the "
+     "commands of IOS XR\n.Pq Li ios-xr ,\nof IOS XE\n.Pq Li ios-xe\nor of this configuration\n"
+     ".Pq Li ppk.conf ;\nwhat is not known here, and all secrets, are to be filled in there.\n.Pp\n"
      "Or shows the status of all processes that use the token, or of one of them:\n"
      ".Cm sks-profile :\nthe servers of each profile, what they said of themselves, when and how they failed "
      "last, and "
@@ -100,6 +103,15 @@ static const struct subcommand subcommands[] = {
      "Does what\n.Cm test\ndoes for each pair of peers of two configurations, in both directions: where both "
      "ends are on one host, or their\nconfigurations and key sources within reach of one.\n",
      connect_test_run},
+    {"import", "FILE", "w", 1, 1, "make a configuration of a router's (IOS XE, IOS XR)",
+     "Reads the running configuration of a router, IOS XE\n.Pq Ic crypto skip-client , crypto ikev2 keyring "
+     ", "
+     "crypto ikev2 profile\nor IOS XR\n.Pq Ic sks profile , keyring , ikev2 profile ,\nfrom\n.Ar FILE\n"
+     "(- is standard input), and writes what\n.Xr ppk.conf 5\nhas for it.\n"
+     "What has to be left out is listed on standard error, with its line and the reason.\n"
+     "Secrets are taken in clear or in hexadecimal; those of Type 6, 7 and the like are left out: they are "
+     "encrypted\nunder a key of the router's, or are not keys at all.\n",
+     import_run},
     {"manual", "[ppk.conf | ppkctl]", "", 0, 1, "print the manual page ppk.conf(5), or ppkctl(1), in mdoc",
      "Prints the manual page in mdoc, for\n.Xr man 1 .\n", manual_run},
     {"completion", "", "", 0, 0, "print the completion of ppkctl's command line for bash",
@@ -123,6 +135,9 @@ static const struct {
     {"master-key-file", "FILE", 'm', "the file with the master key of the secrets of type 6"},
     {"other-end", "FILE", 'o', "the configuration at the other end, to get the key there, too"},
     {"no-key", NULL, 'n', "do not use up a key"},
+    {"for", "KIND", 'f', "show the other end's configuration: ios-xr, ios-xe or ppk.conf"},
+    {"local-address", "ADDRESS", 'a', "the address of this host, for the other end's configuration"},
+    {"output", "FILE", 'w', "write to a new file, which only its owner can read, instead of stdout"},
     {"quiet", NULL, 'q', "show only what failed, on stderr"},
     {"hex", NULL, 'x', "secrets are given in hexadecimal"},
     {"process", "PID", 'P', "only the status of this process"},
@@ -342,6 +357,15 @@ static bool option_take(struct options *o, int letter)
         break;
     case 'o':
         o->other_end = optarg;
+        break;
+    case 'f':
+        o->kind = optarg;
+        break;
+    case 'a':
+        o->address = optarg;
+        break;
+    case 'w':
+        o->output = optarg;
         break;
     case 'n':
         o->no_key = true;

@@ -19,6 +19,9 @@ struct options {
     const char *hmac;
     const char *master_key_file;
     const char *other_end;             /* the configuration at the other end */
+    const char *output;                /* where to write */
+    const char *kind;                  /* of a router, for the other end's configuration */
+    const char *address;               /* of this host */
     uint32_t size;                     /* bits, or 0 */
     uint32_t process, count, interval; /* or 0 */
     bool json, openmetrics;
@@ -37,8 +40,13 @@ int fetch_run(const struct options *o, int argc, char **argv);
 int capabilities_run(const struct options *o, int argc, char **argv);
 int test_run(const struct options *o, int argc, char **argv);
 int connect_test_run(const struct options *o, int argc, char **argv);
+int import_run(const struct options *o, int argc, char **argv);
 int manual_run(const struct options *o, int argc, char **argv);
 int completion_run(const struct options *o, int argc, char **argv);
+
+/* What `show running-config --for` shows: what the other end of each peer is to have. Returns an exit code.
+ */
+int mirror_show(const struct options *o);
 
 /* Appends ppkctl(1) in mdoc, from the tables of main.c. */
 void ppkctl_manual(struct text *out);

@@ -80,6 +80,12 @@ int show_run(const struct options *o, int argc, char **argv)
 
     if (part == NULL)
         return PPKCTL_USAGE;
+    if (o->kind != NULL || o->address != NULL) {
+        if (part == parts && argc == 1 && !status_options)
+            return mirror_show(o);
+        say("--for goes with show running-config, of all");
+        return PPKCTL_USAGE;
+    }
     if (part == parts && argc > 1) { /* running-config: all of it, or a part */
         part = part_find(argv[1]);
         if (part == NULL)
