@@ -36,6 +36,11 @@ void subject_close(struct subject *s);
 bool module_load(struct subject *s, const char *path, char *why, size_t why_size);
 bool module_first_search(struct subject *s, char *why, size_t why_size);
 
+/* The nanoseconds of a search by CKA_LABEL that finds something, the best of many; 0: it failed. */
+uint64_t module_find_label(struct subject *s, char *label);
+
+/* --- clock.c --- */
+
 uint64_t now_ns(void);
 uint64_t cpu_ns(void); /* of the thread */
 
@@ -61,6 +66,7 @@ struct operation {
     const char *name, *text;
     bool bare;      /* OpenSSL itself can do it */
     bool needs_prf; /* only modules that have prf+ */
+    bool ours;      /* only our own module */
     bool finds;     /* depends on the number of objects */
     CK_MECHANISM_TYPE mechanism;
     const char *digest;
@@ -108,8 +114,13 @@ double result_median(const struct result *r);
 void report_table(const struct results *r);
 bool report_json(const struct results *r, const char *path);
 
-/* Writes an SVG chart of the searches (chart.c). */
-bool report_chart(const struct results *r, const char *path);
+/* Cold starts of all modules, and what our own costs with 1 to 10,000 peers configured (process.c).
+ * `directory` is for its files. */
+void measure_cold(struct results *r, unsigned passes);
+void measure_peers(struct results *r, unsigned passes, const char *directory);
+
+/* Writes SVG charts of the growth with objects, threads and peers: PREFIX-objects.svg and so on (chart.c). */
+bool report_charts(const struct results *r, const char *prefix);
 
 /* Whether the time of what decodes and compares secrets depends on them (constant.c). False: it does, or the
  * check would not have seen it. */

@@ -123,6 +123,22 @@ static bool prepare_key(struct worker *w)
            keep(w, create(w->subject, w->session, seed, 4, &w->seed_key));
 }
 
+/* The base key is the manual PPK of the benchmark's configuration. */
+static bool prepare_ppk(struct worker *w)
+{
+    CK_BYTE id[] = "bench";
+    CK_ATTRIBUTE wanted = {CKA_ID, id, sizeof id - 1};
+    CK_ULONG n = 0;
+
+    if (w->subject->bare)
+        return prepare_mac(w);
+    if (!open_session(w) || !keep(w, w->subject->f->C_FindObjectsInit(w->session, &wanted, 1)) ||
+        !keep(w, w->subject->f->C_FindObjects(w->session, &w->key, 1, &n)) ||
+        !keep(w, w->subject->f->C_FindObjectsFinal(w->session)))
+        return false;
+    return n == 1 || keep(w, CKR_KEY_HANDLE_INVALID);
+}
+
 /* prf+ of as many blocks as are asked for, each with init(key), as a caller without a prepared key would. */
 static bool derive_bare(struct worker *w)
 {
@@ -257,6 +273,17 @@ const struct operation operations[] = {
      .seed = 32,
      .out = 32,
      .prepare = prepare_key,
+     .once = derive_data,
+     .finish = finish},
+    {.name = "derive-ppk",
+     .text = "prf+ SHA-256 of a PPK, out 32; destroy",
+     .bare = true,
+     .ours = true,
+     .mechanism = CKM_SHA256_HMAC,
+     .digest = "SHA2-256",
+     .seed = 32,
+     .out = 32,
+     .prepare = prepare_ppk,
      .once = derive_data,
      .finish = finish},
     {.name = "derive-sha256-64",

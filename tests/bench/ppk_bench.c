@@ -17,7 +17,7 @@ extern char **environ;
 static struct options {
     unsigned passes;
     unsigned pass_ms;
-    unsigned threads[4];
+    unsigned threads[5];
     size_t n_threads;
     size_t objects; /* for modules that are not ours */
     size_t objects_ours;
@@ -25,6 +25,8 @@ static struct options {
     const char *json;
     const char *svg;
     bool goals;
+    bool network;
+    bool all;
     bool constant;
     const char *ike_sa; /* rounds, or NULL */
     bool cpu;           /* processor time instead of the clock's */
@@ -49,7 +51,8 @@ static void usage(FILE *to)
         "10000 for others)\n"
         "  -o, --only TEXT     only operations whose name contains TEXT\n"
         "  -j, --json FILE     write the results as JSON, too (\"-\": standard output)\n"
-        "  -v, --svg FILE      draw the searches against the number of objects\n"
+        "  -v, --svg PREFIX    draw the growth with objects, threads and peers: PREFIX-objects.svg and so "
+        "on\n"
         "  -c, --cpu           measure processor time over the number of threads, for a machine that "
         "is busy otherwise; this\n"
         "                      shows what threads cost each other in work, but not waiting\n"
@@ -60,7 +63,15 @@ static void usage(FILE *to)
         "between strongSwan\n"
         "                      daemons in network namespaces (root; from the build folder); no MODULE "
         "is needed\n"
-        "  -g, --goals         compare with the project's goals\n",
+        "  -w, --network       measure fetches from two skipds on loopback beside bare libcurl, failover, "
+        "what "
+        "the key sources\n"
+        "                      deliver, and the memory of a held PPK (from the build folder); no MODULE is "
+        "needed\n"
+        "  -g, --goals         compare with the project's goals\n"
+        "  -a, --all           all of it: ppk-pkcs11 of the build folder, nss, softhsm2 and openssl with "
+        "1, 2, 4, 8 and 16\n"
+        "                      threads where that makes sense, goals, network\n",
         to);
 }
 
@@ -149,6 +160,8 @@ static uint64_t calibrate(struct subject *s, const struct operation *op, CK_RV *
 
 static bool applies(const struct subject *s, const struct operation *op)
 {
+    if (op->ours && !s->ours && !s->bare)
+        return false;
     return s->bare ? op->bare : !op->needs_prf || s->prf_plus != 0;
 }
 
@@ -183,6 +196,22 @@ static void measure(struct results *r, const struct operation *op, const char *n
             (void)snprintf(r->all[i].error, sizeof r->all[i].error, "CKR 0x%lx", rv[r->all[i].subject]);
     }
     (void)fprintf(stderr, ".");
+}
+
+/* The growth with threads: what was not measured already. */
+static void measure_threads(struct results *r, const bool *skip)
+{
+    static const unsigned more[] = {4, 8, 16};
+
+    memcpy(options.threads, more, sizeof more);
+    options.n_threads = sizeof more / sizeof *more;
+    for (size_t i = 0; i < n_operations; i++)
+        if (strcmp(operations[i].name, "derive-sha256-32") == 0 ||
+            strcmp(operations[i].name, "sign-sha256") == 0)
+            measure(r, &operations[i], operations[i].name, operations[i].text, skip);
+    options.threads[0] = 1;
+    options.threads[1] = 2;
+    options.n_threads = 2;
 }
 
 static size_t resident_bytes(void)
@@ -254,68 +283,6 @@ static void measure_finds(struct results *r)
     }
 }
 
-/* --- cold start
- * ----------------------------------------------------------------------------------------------- */
-
-/* Runs ppk-bench-cold once. False: it failed. */
-static bool cold_once(const char *program, const char *path, double *whole, double *init)
-{
-    union {
-        const char *constant[3];
-        char *plain[3]; /* posix_spawn() changes none */
-    } argv = {.constant = {program, path, NULL}};
-    posix_spawn_file_actions_t actions;
-    int ends[2], status = 1;
-    char text[64] = "";
-    pid_t child = 0;
-
-    if (pipe(ends) != 0)
-        return false;
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    (void)posix_spawn_file_actions_addclose(&actions, ends[0]);
-    uint64_t before = now_ns();
-    bool ok = posix_spawn(&child, program, &actions, NULL, argv.plain, environ) == 0;
-    (void)close(ends[1]);
-    ok = ok && waitpid(child, &status, 0) == child && status == 0;
-    *whole = (double)(now_ns() - before);
-    ok = ok && read(ends[0], text, sizeof text - 1) > 0;
-    *init = strtod(text, NULL);
-    (void)close(ends[0]);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    return ok;
-}
-
-static void measure_cold(struct results *r)
-{
-    char program[512];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - sizeof "-cold");
-    size_t first = r->n;
-
-    if (!wanted("cold-start") || n <= 0)
-        return;
-    (void)snprintf(program + n, sizeof program - (size_t)n, "-cold");
-    for (size_t s = 0; s < r->n_subjects; s++) {
-        (void)results_add(r, "cold-start", "process: load, initialize, search, end", 1, s);
-        (void)results_add(r, "cold-initialize", "C_Initialize in a new process", 1, s);
-    }
-    for (unsigned p = 0; p < options.passes * 2 && p < PASSES_MAX; p++) {
-        for (size_t s = 0; s < r->n_subjects; s++) {
-            struct result *whole = &r->all[first + s * 2], *init = whole + 1;
-            double w = 0, i = 0;
-            if (r->subjects[s].bare || whole->error[0])
-                continue;
-            if (!cold_once(program, r->subjects[s].path, &w, &i)) {
-                (void)snprintf(whole->error, sizeof whole->error, "failed");
-                (void)snprintf(init->error, sizeof init->error, "failed");
-                continue;
-            }
-            whole->passes[whole->n_passes++] = w;
-            init->passes[init->n_passes++] = i;
-        }
-    }
-}
-
 /* --- the program
  * ---------------------------------------------------------------------------------------------- */
 
@@ -342,24 +309,31 @@ static unsigned long number(const char *s, unsigned long most)
 static void take_threads(const char *s)
 {
     options.n_threads = 0;
-    for (const char *at = s; at && options.n_threads < 4; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    for (const char *at = s; at && options.n_threads < 5; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
         options.threads[options.n_threads++] = (unsigned)number(at, THREADS_MAX);
 }
 
 static void take_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"passes", required_argument, NULL, 'p'},  {"pass-ms", required_argument, NULL, 'm'},
-        {"threads", required_argument, NULL, 't'}, {"objects", required_argument, NULL, 'n'},
-        {"only", required_argument, NULL, 'o'},    {"json", required_argument, NULL, 'j'},
-        {"svg", required_argument, NULL, 'v'},     {"goals", no_argument, NULL, 'g'},
-        {"ike-sa", required_argument, NULL, 'i'},  {"cpu", no_argument, NULL, 'c'},
+        {"passes", required_argument, NULL, 'p'},
+        {"pass-ms", required_argument, NULL, 'm'},
+        {"threads", required_argument, NULL, 't'},
+        {"objects", required_argument, NULL, 'n'},
+        {"only", required_argument, NULL, 'o'},
+        {"json", required_argument, NULL, 'j'},
+        {"svg", required_argument, NULL, 'v'},
+        {"goals", no_argument, NULL, 'g'},
+        {"ike-sa", required_argument, NULL, 'i'},
+        {"cpu", no_argument, NULL, 'c'},
         {"constant-time", no_argument, NULL, 's'},
-
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"network", no_argument, NULL, 'w'},
+        {"all", no_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
 
-    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:v:i:csgh", names, NULL)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "p:m:t:n:o:j:v:i:cswgah", names, NULL)) != -1;) {
         switch (c) {
         case 'p':
             options.passes = (unsigned)number(optarg, PASSES_MAX);
@@ -391,6 +365,12 @@ static void take_options(int argc, char **argv)
         case 'c':
             options.cpu = true;
             break;
+        case 'w':
+            options.network = true;
+            break;
+        case 'a':
+            options.all = options.network = options.goals = true;
+            break;
         case 'g':
             options.goals = true;
             break;
@@ -402,29 +382,62 @@ static void take_options(int argc, char **argv)
             exit(2);
         }
     }
-    if ((optind >= argc && !options.constant && !options.ike_sa) || argc - optind > SUBJECTS_MAX) {
+    if ((optind >= argc && !options.constant && !options.ike_sa && !options.network) ||
+        argc - optind > SUBJECTS_MAX) {
         usage(stderr);
         exit(2);
     }
 }
 
-/* The daemons and their namespaces are the end-to-end tests' own; their script prints the table. */
-static bool report_ike_sa(void)
+/* Lets a script of the source folder do it, which prints a table. */
+static bool report_script(const char *script, const char *argument)
 {
-    char rounds[12];
-    char *argv[] = {"python3", "-B", PPK_IKE_SA_SCRIPT, rounds, NULL};
+    union {
+        const char *constant[5];
+        char *plain[5]; /* posix_spawn() changes none */
+    } argv = {.constant = {"python3", "-B", script, argument, NULL}};
     pid_t child = 0;
     int status = 0;
 
-    (void)snprintf(rounds, sizeof rounds, "%u", (unsigned)number(options.ike_sa, 1000));
+    (void)fflush(stdout);
     if (setenv("PPK_BUILD", PPK_BUILD_FOLDER, 1) != 0 || setenv("PPK_PLUGIN", PPK_PLUGIN_FILE, 1) != 0)
         return false;
-    int error = posix_spawn(&child, "/usr/bin/python3", NULL, NULL, argv, environ);
+    int error = posix_spawn(&child, "/usr/bin/python3", NULL, NULL, argv.plain, environ);
     if (error != 0) {
         (void)fprintf(stderr, "ppk-bench: /usr/bin/python3: %s\n", strerror(error));
         return false;
     }
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* The daemons and their namespaces are the end-to-end tests' own. */
+static bool report_ike_sa(void)
+{
+    char rounds[12];
+
+    (void)snprintf(rounds, sizeof rounds, "%u", (unsigned)number(options.ike_sa, 1000));
+    return report_script(PPK_IKE_SA_SCRIPT, rounds);
+}
+
+static bool open_subjects(struct results *r, int n, char **modules)
+{
+    static char ours[] = PPK_BUILD_FOLDER "/lib/ppk-pkcs11.so", nss[] = "nss", softhsm[] = "softhsm2",
+                openssl[] = "openssl";
+    char *const all[] = {ours, nss, softhsm, openssl};
+
+    if (options.all && n == 0) {
+        modules = (char **)all;
+        n = sizeof all / sizeof *all;
+    }
+    for (int i = 0; i < n; i++) {
+        char why[300] = "";
+        if (!subject_open(&r->subjects[r->n_subjects], modules[i], directory, why, sizeof why)) {
+            (void)fprintf(stderr, "ppk-bench: %s: %s\n", modules[i], why);
+            return false;
+        }
+        r->n_subjects++;
+    }
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -436,36 +449,38 @@ int main(int argc, char **argv)
     take_options(argc, argv);
     if (options.ike_sa && !report_ike_sa())
         return 1;
-    if (optind == argc)
-        return !options.constant || report_constant_time() ? 0 : 1;
+    if (optind == argc && !options.all)
+        return (!options.constant || report_constant_time()) &&
+                       (!options.network || report_script(PPK_NETWORK_SCRIPT, PPK_BUILD_FOLDER))
+                   ? 0
+                   : 1;
     if (!mkdtemp(directory)) {
         perror("ppk-bench");
         return 1;
     }
     (void)umask(077);
-    for (int i = optind; i < argc; i++) {
-        char why[300] = "";
-        struct subject *s = &results.subjects[results.n_subjects];
-        if (!subject_open(s, argv[i], directory, why, sizeof why)) {
-            (void)fprintf(stderr, "ppk-bench: %s: %s\n", argv[i], why);
-            goto out;
-        }
-        results.n_subjects++;
-    }
+    if (!open_subjects(&results, argc - optind, argv + optind))
+        goto out;
     for (size_t i = 0; i < n_operations; i++) {
         if (!operations[i].finds && wanted(operations[i].name))
             measure(&results, &operations[i], operations[i].name, operations[i].text, none);
     }
-    measure_cold(&results);
+    if (options.all)
+        measure_threads(&results, none);
+    if (wanted("cold-start"))
+        measure_cold(&results, options.passes);
     measure_finds(&results);
+    if (wanted("peers"))
+        measure_peers(&results, options.passes, directory);
     (void)fprintf(stderr, "\n");
     if (!options.json || strcmp(options.json, "-") != 0)
         report_table(&results);
     if (options.goals)
         report_goals(&results);
-    if (options.svg && !report_chart(&results, options.svg))
+    if (options.svg && !report_charts(&results, options.svg))
         goto out;
-    if (options.constant && !report_constant_time())
+    if ((options.constant && !report_constant_time()) ||
+        (options.network && !report_script(PPK_NETWORK_SCRIPT, PPK_BUILD_FOLDER)))
         goto out;
     status = options.json && !report_json(&results, options.json) ? 1 : 0;
 out:

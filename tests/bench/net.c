@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ppk-bench-net MODULE FOLDER ALICE-PORT BOB-PORT [--quick]: see net.py, which starts the key sources and
+ * writes the configuration into FOLDER. The keyrings there: alice asks the key source Alice for new keys and
+ * bob Bob for those keys by their IDs; pool has prefetched ones; healthy, refused and hung ask Alice alone,
+ * or after a server that refuses connections or never answers. */
+#include "net_token.h"
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    SEQUENCE = 1500, /* requests one after the other, of each side */
+    PARALLEL = 64,
+    EACH = 24, /* requests of each of those in a pass */
+    PASSES = 5,
+    POOL_TAKEN = 400,
+    POOL_WAIT_S = 3,
+    FAILOVERS = 15,
+    HEDGE_MS = 100, /* as net.py configures it */
+    LOAD = 8000,    /* keys for the key sources' rates */
+    WARM_EACH = 40,
+    HELD_EACH = 600,
+    HELD_THREADS = 32,
+    QUICK = 20, /* what of that is done to see that it works */
+};
+
+static unsigned divisor = 1;
+
+/* How often, of the `full` number. */
+static size_t times_of(size_t full)
+{
+    return full / divisor > 0 ? full / divisor : 1;
+}
+
+struct bench {
+    struct net_token token;
+    struct net_source alice, bob;
+    struct net_ids ids;
+    size_t used; /* of the IDs */
+    bool missed;
+};
+
+static void row(const char *text, double value, const char *unit, const char *limit, double bound)
+{
+    bool at_most = limit[0] == '<';
+
+    (void)printf("%-58s %10.2f %-5s", text, value, unit);
+    if (limit[0])
+        (void)printf(" %s %7.2f  %s", limit, bound,
+                     (at_most ? value <= bound : value >= bound) ? "met" : "MISSED");
+    (void)printf("\n");
+    (void)fflush(stdout);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Of sorted figures. */
+static double percentile(const uint64_t *sorted, size_t n, unsigned percent)
+{
+    size_t at = n * percent / 100;
+
+    return (double)sorted[at];
+}
+
+static void report_pair(const char *what, uint64_t *ours, uint64_t *bare, size_t n, bool goal)
+{
+    static const struct {
+        unsigned percent;
+        double bound;
+    } rows[] = {{50, 1.10}, {99, 1.05}};
+    char text[80];
+
+    qsort(ours, n, sizeof *ours, ascending);
+    qsort(bare, n, sizeof *bare, ascending);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double a = percentile(ours, n, rows[i].percent), b = percentile(bare, n, rows[i].percent);
+        (void)snprintf(text, sizeof text, "%s, p%u: the token", what, rows[i].percent);
+        row(text, a / 1e3, "us", "", 0);
+        (void)snprintf(text, sizeof text, "%s, p%u: bare libcurl", what, rows[i].percent);
+        row(text, b / 1e3, "us", "", 0);
+        (void)snprintf(text, sizeof text, "%s, p%u: over bare libcurl", what, rows[i].percent);
+        row(text, a / b, "x", goal ? "<=" : "", rows[i].bound);
+    }
+}
+
+static const char (*take_ids(struct bench *b, size_t n))[NET_ID_MAX + 1]
+{
+    const char(*from)[NET_ID_MAX + 1] = (const char(*)[NET_ID_MAX + 1])(b->ids.all + b->used);
+
+    if (b->ids.n - b->used < n) {
+        (void)fprintf(stderr, "ppk-bench-net: not enough keys\n");
+        exit(1);
+    }
+    b->used += n;
+    return from;
+}
+
+static bool make_ids(struct bench *b, size_t n)
+{
+    struct net_crowd *c = net_crowd_new(&b->alice, PARALLEL);
+    bool good = c && net_crowd_new_keys(c, n, &b->ids) != 0;
+
+    net_crowd_free(c);
+    return good;
+}
+
+/* One after the other, over connections that are kept alive; the token and libcurl in turn. */
+static bool sequential(struct bench *b, bool by_id)
+{
+    static uint64_t ours[SEQUENCE], bare[SEQUENCE];
+    struct net_client *c = net_client_new(by_id ? &b->bob : &b->alice);
+    CK_SESSION_HANDLE session = net_token_open(&b->token, by_id ? "bob" : "alice");
+    enum { WARM = 20 };
+    const int n = (int)times_of(SEQUENCE);
+    bool good = c && session && (!by_id || make_ids(b, 2 * (size_t)(n + WARM)));
+
+    for (int i = -WARM; i < n && good; i++) {
+        uint64_t a, d;
+        if (by_id) {
+            const char(*id)[NET_ID_MAX + 1] = take_ids(b, 2);
+            a = net_token_by_id(&b->token, session, id[0]);
+            d = net_client_by_id(c, id[1]);
+        } else {
+            a = net_token_new_key(&b->token, session);
+            d = net_client_new_key(c, NULL);
+        }
+        good = a && d;
+        if (i >= 0) {
+            ours[i] = a;
+            bare[i] = d;
+        }
+    }
+    net_client_free(c);
+    if (good)
+        report_pair(by_id ? "fetch by ID" : "fetch new", ours, bare, (size_t)n, by_id);
+    return good;
+}
+
+/* 64 at once, for different IDs. */
+static bool parallel(struct bench *b)
+{
+    const size_t each = times_of(EACH), n = PARALLEL * each;
+    uint64_t best[2] = {UINT64_MAX, UINT64_MAX};
+    struct net_crowd *c = net_crowd_new(&b->bob, PARALLEL);
+    bool good = c && make_ids(b, 2 * n * (PASSES + 1));
+
+    for (int p = -1; p < PASSES && good; p++) { /* the first makes the connections */
+        uint64_t took[2] = {net_token_crowd(&b->token, "bob", PARALLEL, each, take_ids(b, n)),
+                            net_crowd_by_id(c, n, take_ids(b, n))};
+        good = took[0] && took[1];
+        for (int i = 0; i < 2 && p >= 0; i++)
+            best[i] = took[i] < best[i] ? took[i] : best[i];
+    }
+    net_crowd_free(c);
+    if (!good)
+        return false;
+    row("64 searches at once for different IDs: the token", (double)n / (double)best[0] * 1e9, "/s", "", 0);
+    row("64 requests at once by ID: curl-multi", (double)n / (double)best[1] * 1e9, "/s", "", 0);
+    row("64 at once: over curl-multi", (double)best[1] / (double)best[0], "x", ">=", 0.9);
+    return true;
+}
+
+static bool pool(struct bench *b)
+{
+    static uint64_t times[POOL_TAKEN];
+    const size_t n = times_of(POOL_TAKEN);
+    CK_SESSION_HANDLE session = net_token_open(&b->token, "pool");
+
+    if (!session || !net_token_new_key(&b->token, session)) /* from now on, it is kept filled */
+        return false;
+    (void)sleep(POOL_WAIT_S);
+    for (size_t i = 0; i < n; i++) {
+        times[i] = net_token_new_key(&b->token, session);
+        if (!times[i])
+            return false;
+    }
+    qsort(times, n, sizeof *times, ascending);
+    row("fetch from a filled pool, p50", percentile(times, n, 50) / 1e3, "us", "<=", 5);
+    row("fetch from a filled pool, p99", percentile(times, n, 99) / 1e3, "us", "", 0);
+    return true;
+}
+
+/* The first fetch after C_Initialize, so that the broken server is not known as such yet. */
+static bool failover(struct bench *b)
+{
+    static const char *const keyrings[] = {"healthy", "refused", "hung"};
+    uint64_t times[3][FAILOVERS];
+    const size_t n = times_of(FAILOVERS);
+
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < 3; k++) {
+            (void)b->token.f->C_Finalize(NULL);
+            if (!net_token_start(&b->token))
+                return false;
+            times[k][i] = net_token_new_key(&b->token, net_token_open(&b->token, keyrings[k]));
+            if (!times[k][i])
+                return false;
+        }
+    for (int k = 0; k < 3; k++)
+        qsort(times[k], n, sizeof times[k][0], ascending);
+    double healthy = percentile(times[0], n, 50) / 1e6;
+    row("first fetch after C_Initialize, one server", healthy, "ms", "", 0);
+    row("the first of two servers refuses: more than that", percentile(times[1], n, 50) / 1e6 - healthy, "ms",
+        "<=", 5);
+    row("the first of two servers hangs, hedge 100 ms: more", percentile(times[2], n, 50) / 1e6 - healthy,
+        "ms", "<=", HEDGE_MS + 5);
+    return true;
+}
+
+static double own_cpu(void)
+{
+    struct rusage u;
+
+    (void)getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+/* What the key sources deliver; the processor time is shared with the one who asks, whose part is told. */
+static bool rates(struct bench *b)
+{
+    struct net_crowd *new_keys = net_crowd_new(&b->alice, PARALLEL),
+                     *by_id = net_crowd_new(&b->bob, PARALLEL);
+    bool good = new_keys && by_id;
+
+    for (int turn = 0; turn < 2 && good; turn++) { /* the first makes the connections */
+        size_t n = turn ? times_of(LOAD) : (size_t)2 * PARALLEL;
+        double cpu = own_cpu();
+        uint64_t took = net_crowd_new_keys(new_keys, n, &b->ids);
+        double mine = own_cpu() - cpu;
+        good = took != 0;
+        if (good && turn) {
+            row("skipd: new keys, synchronized on disk at both ends", (double)n / (double)took * 1e9, "/s",
+                ">=", 2000);
+            row("  processor time of who asks, per key", mine / (double)n * 1e6, "us", "", 0);
+        }
+        cpu = own_cpu();
+        took = good ? net_crowd_by_id(by_id, n, take_ids(b, n)) : 0;
+        mine = own_cpu() - cpu;
+        good = took != 0;
+        if (good && turn) {
+            row("skipd: keys by ID", (double)n / (double)took * 1e9, "/s", ">=", 5000);
+            row("  processor time of who asks, per key", mine / (double)n * 1e6, "us", "", 0);
+        }
+    }
+    net_crowd_free(new_keys);
+    net_crowd_free(by_id);
+    return good;
+}
+
+static double resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    if (f) {
+        if (fscanf(f, "%lu %lu", &size, &resident) != 2) /* NOLINT(cert-err34-c) */
+            resident = 0;
+        (void)fclose(f);
+    }
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* What the process grows by for each PPK, in all. */
+static bool memory(struct bench *b)
+{
+    (void)b->token.f->C_Finalize(NULL);
+    if (!net_token_start(&b->token) ||
+        !net_token_crowd(&b->token, "alice", HELD_THREADS, WARM_EACH, NULL)) /* connections, threads */
+        return false;
+    (void)malloc_trim(0); /* what is free does not hide what is taken */
+    double before = resident_bytes();
+    if (!net_token_crowd(&b->token, "alice", HELD_THREADS, times_of(HELD_EACH), NULL))
+        return false;
+    (void)malloc_trim(0);
+    row("memory per held PPK", (resident_bytes() - before) / (double)(HELD_THREADS * times_of(HELD_EACH)),
+        "bytes", "<=", 200);
+    return true;
+}
+
+static bool token_load(struct bench *b, const char *module)
+{
+    CK_C_GetFunctionList get = NULL;
+    void *dl = dlopen(module, RTLD_NOW | RTLD_LOCAL);
+
+    if (dl)
+        *(void **)&get = dlsym(dl, "C_GetFunctionList");
+    if (!get || get(&b->token.f) != CKR_OK) {
+        (void)fprintf(stderr, "ppk-bench-net: %s cannot be loaded\n", module);
+        return false;
+    }
+    return net_token_start(&b->token);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b;
+    static char files[6][512], bases[2][64];
+
+    if (argc != 5 && (argc != 6 || strcmp(argv[5], "--quick") != 0)) {
+        (void)fprintf(stderr, "usage: ppk-bench-net MODULE FOLDER ALICE-PORT BOB-PORT [--quick]\n");
+        return 2;
+    }
+    divisor = argc == 6 ? QUICK : 1;
+    static const char *const names[] = {"enc-a.pem", "enc-a.key", "enc-b.pem",
+                                        "enc-b.key", "ca.pem",    "ppk.conf"};
+    for (size_t i = 0; i < 6; i++)
+        (void)snprintf(files[i], sizeof files[i], "%s/%s", argv[2], names[i]);
+    for (size_t i = 0; i < 2; i++)
+        (void)snprintf(bases[i], sizeof bases[i], "https://127.0.0.1:%s", argv[3 + i]);
+    b.alice = (struct net_source){bases[0], "Bob", files[4], files[0], files[1]};
+    b.bob = (struct net_source){bases[1], "Alice", files[4], files[2], files[3]};
+    if (setenv("PPK_CONF", files[5], 1) != 0)
+        return 1;
+    return token_load(&b, argv[1]) && sequential(&b, false) && sequential(&b, true) && parallel(&b) &&
+                   pool(&b) && rates(&b) && failover(&b) && memory(&b)
+               ? 0
+               : 1;
+}
