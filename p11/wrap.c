@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C_WrapKey and C_UnwrapKey: AES key wrap with padding (KWP; RFC 5649, PKCS#11 3.1, 6.13.18). Session keys
  * leave under a key-encryption key, and key-encryption keys come in. */
+#include "p11/wrap.h"
+
 #include "base/crypto.h"
 #include "p11/attribute.h"
 #include "p11/manage.h"
 #include "p11/mechanism.h"
 #include "p11/policy.h"
+#include "p11/selftest.h"
 #include "p11/session.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
-enum { BLOCK = 8, AES_KEY_MAX = 32, WRAPPED_MAX = AES_KEY_MAX + BLOCK };
+enum { BLOCK = 8, AES_KEY_MAX = 32 };
 
-/* in -> out, which has room for WRAPPED_MAX bytes and lies in secret memory, since OpenSSL works in it. */
-static bool kwp(struct span kek, bool wrap, struct span in, uint8_t *out, size_t *out_len)
+bool wrap_compute(struct span kek, bool wrap, struct span in, uint8_t *out, size_t *out_len)
 {
     const char *name = kek.len == 16   ? "AES-128-WRAP-PAD"
                        : kek.len == 24 ? "AES-192-WRAP-PAD"
@@ -50,8 +52,9 @@ static CK_RV mechanism_check(const CK_MECHANISM *mechanism)
 
     if (m == NULL || m->kind != MECHANISM_WRAP)
         return CKR_MECHANISM_INVALID;
-    return mechanism->pParameter == NULL && mechanism->ulParameterLen == 0 ? CKR_OK
-                                                                           : CKR_MECHANISM_PARAM_INVALID;
+    if (mechanism->pParameter != NULL || mechanism->ulParameterLen != 0)
+        return CKR_MECHANISM_PARAM_INVALID;
+    return selftest_wrap() ? CKR_OK : CKR_FUNCTION_FAILED;
 }
 
 /* The key-encryption key of this handle, with a reference. */
@@ -76,15 +79,15 @@ static CK_RV kek_find(const struct slot *s, CK_OBJECT_HANDLE handle, CK_MECHANIS
 static CK_RV wrap(const struct object *kek, const struct object *key, CK_BYTE *out, size_t size)
 {
     struct secret_view kek_view = {0}, key_view = {0};
-    uint8_t *work = secmem_alloc(WRAPPED_MAX);
+    uint8_t *work = secmem_alloc(WRAP_MAX);
     size_t n = 0;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (work == NULL || !secret_open(policy_secret(kek), &kek_view) ||
         !secret_open(policy_secret(key), &key_view))
         goto out;
-    rv = kwp((struct span){kek_view.data, kek_view.len}, true, (struct span){key_view.data, key_view.len},
-             work, &n) &&
+    rv = wrap_compute((struct span){kek_view.data, kek_view.len}, true,
+                      (struct span){key_view.data, key_view.len}, work, &n) &&
                  n == size
              ? CKR_OK
              : CKR_FUNCTION_FAILED;
@@ -149,13 +152,13 @@ static CK_RV unwrap(const struct object *kek, struct span wrapped, const struct 
                     struct secret **value)
 {
     struct secret_view view = {0};
-    uint8_t *work = secmem_alloc(WRAPPED_MAX);
+    uint8_t *work = secmem_alloc(WRAP_MAX);
     size_t n = 0;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (work == NULL || !secret_open(policy_secret(kek), &view))
         goto out;
-    if (!kwp((struct span){view.data, view.len}, false, wrapped, work, &n) || n > AES_KEY_MAX ||
+    if (!wrap_compute((struct span){view.data, view.len}, false, wrapped, work, &n) || n > AES_KEY_MAX ||
         key_len_check(CKK_AES, n) != CKR_OK)
         rv = CKR_WRAPPED_KEY_INVALID;
     else if (template_has(t, FIELD_VALUE_LEN) && t->number[FIELD_VALUE_LEN] != n)
@@ -192,7 +195,7 @@ CK_RV key_unwrap(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OB
     if (rv == CKR_OK)
         rv = unwrap_template(s, rw, &t, &flags);
     /* An AES key of 16 bytes or more, whole blocks, and one of overhead */
-    if (rv == CKR_OK && (len % BLOCK != 0 || len < 16 + BLOCK || len > WRAPPED_MAX))
+    if (rv == CKR_OK && (len % BLOCK != 0 || len < 16 + BLOCK || len > WRAP_MAX))
         rv = CKR_WRAPPED_KEY_LEN_RANGE;
     if (rv == CKR_OK)
         rv = unwrap(kek, (struct span){wrapped, len}, &t, &value);
