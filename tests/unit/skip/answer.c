@@ -15,7 +15,7 @@ static void must(bool holds, const char *what)
     abort();
 }
 
-static void answer_check(const struct skip_call *call, long status, const struct skip_answer *a)
+void answer_check(const struct skip_call *call, long status, const struct skip_answer *a)
 {
     if (a->result != SKIP_OK) {
         must(a->fault.text[0] != '\0', "refused without a reason");

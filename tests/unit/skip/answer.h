@@ -11,6 +11,9 @@
 struct skip_answer answer_read(const struct sks_profile *profile, const struct skip_call *call, long status,
                                const char *body, size_t len);
 
+/* What answer_read() checks of an answer with this status. */
+void answer_check(const struct skip_call *call, long status, const struct skip_answer *a);
+
 /* The same for a fuzzer's input: one octet for the request, one for the status, and the body. `key_id`: what
  * is asked for by its ID. */
 void answer_fuzz(const struct sks_profile *profile, const char *key_id, const uint8_t *data, size_t size);

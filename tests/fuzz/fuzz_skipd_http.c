@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* skipd's HTTP side: what a client sends after the TLS handshake, octet by octet, through evhttp, the
+ * dialects, the service and the queue of the store, whose rows are in memory here. The first octet chooses
+ * the dialect and the client, the rest is what he sends; then he waits for the answers. */
+#include "plain_tls.h"
+
+#include "base/clock.h"
+#include "skipd/http.h"
+#include "skipd/listen.h"
+
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct event_base *base;
+static struct http_server *server;
+static struct skipd_conf *conf;
+static struct tls_party parties[4];
+static struct sockaddr_in addresses[2]; /* SKIP, ETSI 014 */
+
+/* ---- a store in memory ---- */
+
+#define ROWS 64
+
+struct store {
+    struct store_row rows[ROWS];
+    bool used[ROWS];
+    size_t next;
+};
+
+static bool store_begin(struct store *s, struct fault *fault)
+{
+    (void)s, (void)fault;
+    return true;
+}
+
+static void store_nothing(struct store *s)
+{
+    (void)s;
+}
+
+static size_t row_find(const struct store *s, const struct store_row *row)
+{
+    size_t i = 0;
+
+    while (i < ROWS && !(s->used[i] && s->rows[i].id_len == row->id_len &&
+                         memcmp(s->rows[i].id, row->id, row->id_len) == 0))
+        i++;
+    return i;
+}
+
+static enum store_result store_put(struct store *s, struct store_row *row, struct fault *fault)
+{
+    (void)fault;
+    if (row_find(s, row) < ROWS)
+        return STORE_EXISTS;
+    s->rows[s->next] = *row;
+    s->used[s->next] = true;
+    s->next = (s->next + 1) % ROWS;
+    return STORE_OK;
+}
+
+static enum store_result store_take(struct store *s, struct store_row *row, struct fault *fault)
+{
+    const size_t i = row_find(s, row);
+
+    (void)fault;
+    if (i == ROWS || strcmp(s->rows[i].initiator, row->initiator) != 0 ||
+        strcmp(s->rows[i].responder, row->responder) != 0)
+        return STORE_NOT_FOUND;
+    memcpy(row->found, s->rows[i].sealed, s->rows[i].sealed_len);
+    row->found_len = s->rows[i].sealed_len;
+    s->used[i] = false;
+    return STORE_OK;
+}
+
+static enum store_result store_restore(struct store *s, const struct store_row *row, struct fault *fault)
+{
+    (void)s, (void)row, (void)fault;
+    return STORE_OK;
+}
+
+static enum store_result store_expire(struct store *s, bool *more, struct fault *fault)
+{
+    (void)s, (void)fault;
+    *more = false;
+    return STORE_OK;
+}
+
+static uint64_t store_waiting(const struct store *s)
+{
+    (void)s;
+    return 0;
+}
+
+static const struct store_kind store_memory = {.name = "memory",
+                                               .close = store_nothing,
+                                               .begin = store_begin,
+                                               .commit = store_begin,
+                                               .rollback = store_nothing,
+                                               .put = store_put,
+                                               .take = store_take,
+                                               .restore = store_restore,
+                                               .expire = store_expire,
+                                               .waiting = store_waiting};
+
+/* ---- the server ---- */
+
+static const char configuration[] =
+    "system-id Alice\n"
+    "listen ipv4 127.0.0.1 port 0\n"
+    "listen ipv4 127.0.0.2 port 0\n"
+    "store sqlite unused.db\n"
+    "master-key file master\n"
+    "client a\n system-id Alpha\n tls psk id a key hex "
+    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+    "client b\n system-id Beta\n tls psk id b key hex "
+    "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+    "client c\n system-id Gamma\n remote-system-id Al*\n permit capabilities\n"
+    " tls psk id c key hex "
+    "200102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+    "peer Bob\n tls psk id p key hex "
+    "300102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+
+static void must(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    (void)fprintf(stderr, "%s\n", what);
+    abort();
+}
+
+static void file_write(const char *directory, const char *name, const char *text)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *f = fopen(path, "w");
+    must(f != NULL && fchmod(fileno(f), 0600) == 0 && fputs(text, f) >= 0 && fclose(f) == 0, path);
+}
+
+static struct skipd_conf *conf_load(void)
+{
+    char directory[] = "/tmp/skipd-fuzz-XXXXXX", path[256];
+    struct text errors = {0};
+
+    must(mkdtemp(directory) != NULL, "no temporary directory");
+    file_write(directory, "master", "the master key of a test\n");
+    file_write(directory, "conf", configuration);
+    (void)snprintf(path, sizeof path, "%s/conf", directory);
+    struct skipd_conf *c = skipd_conf_load(path, &errors);
+    must(c != NULL, errors.s != NULL ? errors.s : "no memory");
+    c->listens[1].kind = LISTEN_ETSI014; /* in a file that would need certificates */
+    (void)unlink(path);
+    (void)snprintf(path, sizeof path, "%s/master", directory);
+    (void)unlink(path);
+    (void)rmdir(directory);
+    return c;
+}
+
+static void listen_at(enum listen_kind kind, struct sockaddr_in *address)
+{
+    struct fault fault = {""};
+    socklen_t len = sizeof *address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    must(fd >= 0 && bind(fd, (struct sockaddr *)address, len) == 0, "bind");
+    must(getsockname(fd, (struct sockaddr *)address, &len) == 0, "getsockname");
+    must(http_server_listen(server, fd, kind, &fault), fault.text);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    static const uint8_t salt[SEAL_SALT_LEN] = "salt";
+    struct fault fault = {""};
+    struct store *store = calloc(1, sizeof *store);
+
+    (void)argc, (void)argv;
+    (void)setenv("PPK_LOG", "none", 0);
+    (void)signal(SIGPIPE, SIG_IGN); /* as skipd does */
+    conf = conf_load();
+    base = event_base_new();
+    struct store_queue *queue = store_queue_new(base, &store_memory, store, &fault);
+    must(queue != NULL, fault.text);
+    struct seal *seal = seal_new(conf->master_key, salt, &fault);
+    must(seal != NULL, fault.text);
+    struct service *service = service_new(base, conf, queue, seal, &fault);
+    must(service != NULL, fault.text);
+    server = http_server_new(base, service, &fault);
+    must(server != NULL, fault.text);
+    for (size_t i = 0; i < conf->n_clients; i++)
+        parties[i] = (struct tls_party){&conf->clients[i].identity, &conf->clients[i]};
+    listen_at(LISTEN_SKIP, &addresses[0]);
+    listen_at(LISTEN_ETSI014, &addresses[1]);
+    return 0;
+}
+
+/* ---- the client ---- */
+
+static int client_connect(const struct sockaddr_in *address)
+{
+    const struct linger reset = {.l_onoff = 1}; /* no address of loopback stays behind */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    must(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0, "socket");
+    (void)connect(fd, (const struct sockaddr *)address, sizeof *address);
+    return fd;
+}
+
+/* Every answer begins with a status that there is. */
+static void answer_check(const char *answer, size_t len)
+{
+    static const char *const statuses[] = {"200", "400", "401", "403", "404", "405", "411", "413",
+                                           "414", "417", "500", "501", "503", "505", "100"};
+
+    if (len < 12)
+        return;
+    must(memcmp(answer, "HTTP/", 5) == 0, "no HTTP answer"); /* the version is the request's */
+    const char *blank = memchr(answer, ' ', len - 4);
+    for (size_t i = 0; blank != NULL && i < sizeof statuses / sizeof *statuses; i++)
+        if (memcmp(blank + 1, statuses[i], 3) == 0)
+            return;
+    must(false, "an answer with a status that there is not");
+}
+
+/* The lowest descriptor that is free: the same as before when all is closed. */
+static int descriptor_next(void)
+{
+    int fd = dup(STDIN_FILENO);
+
+    (void)close(fd);
+    return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char answer[1 << 16];
+    size_t len = 0, sent = 0;
+    unsigned idle = 0;
+    ssize_t n;
+
+    if (size < 1)
+        return 0;
+    plain_party = (data[0] >> 1) % 4 < 3 ? &parties[(data[0] >> 1) % 4] : NULL;
+    const int first = descriptor_next();
+    int fd = client_connect(&addresses[data[0] & 1]);
+    data++;
+    size--;
+    while (idle < 3) { /* until nothing happens any more */
+        bool moved = false;
+        if (sent < size && (n = send(fd, data + sent, size - sent, MSG_NOSIGNAL)) > 0) {
+            sent += (size_t)n;
+            moved = true;
+            if (sent == size)
+                (void)shutdown(fd, SHUT_WR);
+        }
+        (void)event_base_loop(base, http_server_pending(server) > 0 ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+        n = recv(fd, answer + len, sizeof answer - len, 0);
+        if (n > 0) {
+            len += (size_t)n;
+            moved = true;
+        }
+        if (n == 0 || len == sizeof answer)
+            break;
+        idle = moved || http_server_pending(server) > 0 ? 0 : idle + 1;
+    }
+    answer_check(answer, len);
+    (void)close(fd);
+    for (unsigned i = 0; i < 100 && descriptor_next() != first; i++)
+        (void)event_base_loop(base, EVLOOP_NONBLOCK);
+    must(descriptor_next() == first, "a connection is left open");
+    plain_closed();
+    return 0;
+}
