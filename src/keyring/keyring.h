@@ -103,7 +103,7 @@ struct keyring {
     bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves,
                                whatever a template asks, but wrapped under one of `keks` */
     unsigned line;
-    struct keyring_index *index; /* private: peers by name, address and system ID */
+    struct keyring_index *index; /* private: peers by name, address and system ID; NULL: no peers */
 };
 
 /* ikev2 profile NAME */
@@ -161,6 +161,28 @@ struct secret *configuration_master_key(const struct configuration *c, struct fa
  * False with the reason in `fault`: it is under another master key. */
 struct type6;
 bool configuration_type6_join(const struct configuration *c, struct type6 *t, struct fault *fault);
+
+/* ---- one reading of a configuration and the next ---- */
+
+/* Have both the same value, or the same Type 6 text as long as they are sealed? */
+bool config_secret_same(const struct config_secret *a, const struct config_secret *b);
+
+/* Does a connection made for one profile serve the other? (As far as the configuration says: see
+ * sks_profile_stamp() for the files that it names.) */
+bool sks_profile_same_servers(const struct sks_profile *a, const struct sks_profile *b);
+
+/* What tells a file from what it was before: identity, size, times. Begins as zeros. */
+struct file_stamp {
+    uint64_t hash;
+    bool missing; /* some file cannot be found */
+    bool fresh;   /* some file changed just now, and may still be being written */
+};
+void file_stamp_add(struct file_stamp *s, const char *path); /* NULL: no file */
+
+/* Of the files that a profile names, and of all that a configuration names: not of the configuration itself,
+ * whose stamp has to be taken before it is read. */
+void sks_profile_stamp(const struct sks_profile *p, struct file_stamp *s);
+void configuration_stamp(const struct configuration *c, struct file_stamp *s);
 
 /* The keyring of this name, or NULL. */
 struct keyring *configuration_keyring(const struct configuration *c, const char *name, size_t len);

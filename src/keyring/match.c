@@ -21,7 +21,7 @@ struct sks_profile *configuration_profile(const struct configuration *c, const c
 
 struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, size_t len)
 {
-    return table_get(k->index->names, span_make(name, len));
+    return k->index == NULL ? NULL : table_get(k->index->names, span_make(name, len));
 }
 
 struct kek *keyring_kek_by_name(const struct keyring *k, const char *name, size_t len)
@@ -58,7 +58,7 @@ struct peer *keyring_peer_by_address(const struct keyring *k, const uint8_t *add
         address += sizeof mapped;
         len = 4;
     }
-    if (len != 4 && len != 16)
+    if (index == NULL || (len != 4 && len != 16))
         return NULL;
     for (size_t i = 0; i < index->n_ranges; i++) {
         const struct group_range *range = &index->ranges[i];
@@ -80,6 +80,8 @@ struct peer *keyring_peer_by_system_id(const struct keyring *k, const char *id, 
     struct peer *p;
     size_t next;
 
+    if (k->index == NULL)
+        return NULL;
     /* *cursor: 0 at the start, then 1 + the index of the next peer; beyond the last one, more than there are
      * peers */
     if (*cursor == 0)
