@@ -54,11 +54,31 @@ static void counters_release(struct skip_counters *c)
         free(c);
 }
 
-void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old)
+void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old, bool same_servers)
 {
     atomic_fetch_add(&old->counters->refs, 1);
     counters_release(p->counters);
     p->counters = old->counters;
+    pthread_mutex_lock(&old->lock);
+    p->last_error = old->last_error;
+    p->last_error_at = old->last_error_at;
+    for (size_t i = 0; same_servers && i < p->conf->n_servers; i++) {
+        struct skip_server *to = &p->servers[i], *from = &old->servers[i];
+        char *name = to->name;
+        *to = *from;
+        to->name = name;
+        to->probed = to->capabilities_asked = false; /* those requests are the old one's */
+        from->capabilities = NULL;
+    }
+    if (same_servers) {
+        p->transport = old->transport;
+        p->n_idle = old->n_idle;
+        memcpy(p->idle, old->idle, sizeof p->idle);
+        old->n_idle = 0;
+    }
+    pthread_mutex_unlock(&old->lock);
+    for (size_t i = 0; i < p->n_idle; i++)
+        p->transport->wire_rebind(p->idle[i].wire, p->conf);
 }
 
 void skip_profile_free(struct skip_profile *p)

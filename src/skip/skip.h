@@ -95,9 +95,10 @@ struct skip_counts {
 };
 void skip_profile_counts(const struct skip_profile *p, struct skip_counts *out);
 
-/* Counts on where `old`, which it takes the place of, stands: for a profile of the same name in a new
- * configuration. Before its first request. */
-void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old);
+/* `p`, which nobody uses yet, takes the place of `old`, a profile of the same name that others may still use:
+ * it counts on where that stands, and, if it has the same servers, goes on with its idle connections and what
+ * is known of the servers. */
+void skip_profile_succeed(struct skip_profile *p, struct skip_profile *old, bool same_servers);
 
 /* The last request that failed, over all servers: its reason and when (seconds since 1970); "" and 0 if none
  * did. */

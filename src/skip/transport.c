@@ -297,6 +297,15 @@ static struct skip_wire *wire_new(const struct sks_profile *conf)
     return wire;
 }
 
+static void wire_rebind(struct skip_wire *wire, const struct sks_profile *conf)
+{
+    wire->profile = conf;
+    for (size_t i = 0; i < conf->n_servers; i++) {
+        wire->lines[i].server = &conf->servers[i];
+        wire->lines[i].tls.profile = conf;
+    }
+}
+
 static void line_clear(struct line *l)
 {
     tls_forget(&l->tls);
@@ -629,6 +638,7 @@ __attribute__((visibility("default"))) const struct skip_transport ppk_skip_tran
     .version = SKIP_TRANSPORT_VERSION,
     .start = transport_start,
     .wire_new = wire_new,
+    .wire_rebind = wire_rebind,
     .wire_free = wire_free,
     .wire_ask = wire_ask,
     .wire_wait = wire_wait,

@@ -83,6 +83,9 @@ struct skip_transport {
     /* NULL: no memory. `conf` must outlive it. */
     struct skip_wire *(*wire_new)(const struct sks_profile *conf);
 
+    /* Goes on with another `conf`, of the same servers; nothing may be under way. */
+    void (*wire_rebind)(struct skip_wire *wire, const struct sks_profile *conf);
+
     /* Closes its connections; drops what is under way. */
     void (*wire_free)(struct skip_wire *wire);
 
