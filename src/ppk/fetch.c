@@ -26,7 +26,7 @@ static enum ppk_result from_skip(enum skip_result r)
 /* A keyId as a flight and as a miss have it: hex in lower case, so that it is one whatever its case; in front
  * of it, what tells them apart. */
 struct question {
-    uint8_t bytes[sizeof(size_t) + 2 * PPK_ID_MAX + 512 + 3];
+    uint8_t bytes[sizeof(uint64_t) + 2 * PPK_ID_MAX + 512 + 3];
     size_t len;
 };
 
@@ -55,10 +55,11 @@ static struct span question_span(const struct question *q)
 }
 
 /* A miss is of one profile and remote system. */
-static void miss_question(struct question *q, const struct scope *scope, const char *key_id)
+static void miss_question(struct question *q, const struct profile_state *state, const struct scope *scope,
+                          const char *key_id)
 {
     q->len = 0;
-    question_add(q, &scope->profile, sizeof scope->profile);
+    question_add(q, &state->serial, sizeof state->serial);
     question_add_id(q, key_id);
     question_add(q, "", 1);
     if (scope->remote)
@@ -68,9 +69,12 @@ static void miss_question(struct question *q, const struct scope *scope, const c
 /* One keyId at one profile and remote system, at one time. */
 struct asking {
     struct ppk_store *s;
+    const struct ppk_binding *b;
+    struct profile_state *state;
     const struct scope *scope;
     const char *key_id;
     uint64_t deadline;
+    uint64_t source;     /* of the peer */
     struct id_keys keys; /* of the keyId */
     struct question flight;
     struct ppk **out;
@@ -82,8 +86,7 @@ struct asking {
 static bool answered_inlock(struct asking *a, enum ppk_result *result)
 {
     struct ppk_store *s = a->s;
-    struct profile_state *state = &s->states[a->scope->profile];
-    const char *profile = s->configuration->profiles[a->scope->profile].name;
+    const char *profile = a->b->source.configuration->profiles[a->scope->profile].name;
     struct flight *f;
 
     *result = PPK_OK;
@@ -94,7 +97,7 @@ static bool answered_inlock(struct asking *a, enum ppk_result *result)
         f = flight_find_inlock(s, question_span(&a->flight));
         if (f) {
             bool ended = flight_join_inlock(s, f, a->deadline);
-            bool same = f->profile == a->scope->profile &&
+            bool same = f->profile == a->state->serial &&
                         (f->remote && a->scope->remote ? strcmp(f->remote, a->scope->remote) == 0
                                                        : f->remote == a->scope->remote);
             *result = ended ? f->result : PPK_UNREACHABLE;
@@ -112,20 +115,20 @@ static bool answered_inlock(struct asking *a, enum ppk_result *result)
             continue; /* they asked somebody else */
         }
         struct question miss;
-        miss_question(&miss, a->scope, a->key_id);
+        miss_question(&miss, a->state, a->scope, a->key_id);
         if (misses_know(&s->misses, question_span(&miss), clock_ms())) {
             fault_set(a->fault, "sks profile %s: key ID %s was not known just now", profile, a->key_id);
             *result = PPK_NOT_FOUND;
             return true;
         }
-        if (!miss_limit_allows(&state->limit, clock_ms())) {
+        if (!miss_limit_allows(&a->state->limit, clock_ms())) {
             fault_set(a->fault,
                       "sks profile %s: not asked for key ID %s: more than %d unknown IDs in a second",
                       profile, a->key_id, MISSES_PER_S);
             *result = PPK_UNREACHABLE;
             return true;
         }
-        if (state->asked < ASKED_AT_ONCE_MAX)
+        if (a->state->asked < ASKED_AT_ONCE_MAX)
             return false;
         if (!store_wait_inlock(s, &s->changed, a->deadline)) {
             fault_set(
@@ -141,8 +144,12 @@ static bool answered_inlock(struct asking *a, enum ppk_result *result)
 static enum ppk_result request_by_id(struct asking *a)
 {
     struct skip_key key = {0};
-    struct arrival arrival = {.peer = a->scope->peer, .by_id = true, .deadline = a->deadline};
-    enum ppk_result result = from_skip(skip_key_by_id(a->s->profiles[a->scope->profile], a->key_id,
+    struct arrival arrival = {.peer = a->scope->peer,
+                              .owner = binding_peer(a->b, a->scope->peer),
+                              .source = a->source,
+                              .by_id = true,
+                              .deadline = a->deadline};
+    enum ppk_result result = from_skip(skip_key_by_id(a->b->source.profiles[a->scope->profile], a->key_id,
                                                       a->scope->remote, a->deadline, &key, a->fault));
 
     if (result == PPK_OK)
@@ -151,12 +158,18 @@ static enum ppk_result request_by_id(struct asking *a)
     return result;
 }
 
-static enum ppk_result ask(struct ppk_store *s, const struct scope *scope, const char *key_id,
-                           uint64_t deadline, struct ppk **out, struct fault *fault)
+static enum ppk_result ask(struct ppk_store *s, const struct ppk_binding *b, const struct scope *scope,
+                           const char *key_id, uint64_t deadline, struct ppk **out, struct fault *fault)
 {
-    struct asking a = {
-        .s = s, .scope = scope, .key_id = key_id, .deadline = deadline, .out = out, .fault = fault};
-    struct profile_state *state = &s->states[scope->profile];
+    struct profile_state *state = b->states[scope->profile];
+    struct asking a = {.s = s,
+                       .b = b,
+                       .state = state,
+                       .scope = scope,
+                       .key_id = key_id,
+                       .deadline = deadline,
+                       .out = out,
+                       .fault = fault};
     enum ppk_result result = PPK_NO_MEMORY;
 
     id_keys_make((struct span){(const uint8_t *)key_id, strlen(key_id)}, &a.keys);
@@ -168,20 +181,21 @@ static enum ppk_result ask(struct ppk_store *s, const struct scope *scope, const
     pthread_mutex_lock(&s->lock);
     if (answered_inlock(&a, &result))
         goto out;
-    struct flight *f = flight_begin_inlock(s, question_span(&a.flight), scope->profile, scope->remote);
+    struct flight *f = flight_begin_inlock(s, question_span(&a.flight), state->serial, scope->remote);
     if (!f) {
         fault_set(fault, "no memory for a request");
         result = PPK_NO_MEMORY;
         goto out;
     }
     state->asked++;
+    a.source = binding_peer(b, scope->peer)->source;
     pthread_mutex_unlock(&s->lock);
     result = request_by_id(&a);
     pthread_mutex_lock(&s->lock);
     state->asked--;
     if (result == PPK_NOT_FOUND) {
         struct question miss;
-        miss_question(&miss, scope, key_id);
+        miss_question(&miss, state, scope, key_id);
         misses_add(&s->misses, question_span(&miss), clock_ms());
         miss_limit_take(&state->limit);
     }
@@ -194,38 +208,38 @@ out:
 
 /* All forms of an ID at one profile and remote system: the second only if the first is definitely not known.
  */
-static enum ppk_result ask_forms(struct ppk_store *s, const struct scope *scope, struct span id,
-                                 uint64_t deadline, struct ppk **out, struct fault *fault)
+static enum ppk_result ask_forms(struct ppk_store *s, const struct ppk_binding *b, const struct scope *scope,
+                                 struct span id, uint64_t deadline, struct ppk **out, struct fault *fault)
 {
     enum ppk_result result = PPK_NOT_FOUND;
     struct id_forms forms;
 
     id_forms_make(id, scope->peer->dynamic->id_format, &forms);
     for (size_t i = 0; i < forms.n && result == PPK_NOT_FOUND; i++)
-        result = ask(s, scope, forms.form[i], deadline, out, fault);
+        result = ask(s, b, scope, forms.form[i], deadline, out, fault);
     return result;
 }
 
 /* Who might have it: with a remote system ID, each profile; without, each distinct pair of the keyring. */
-static bool candidate(const struct ppk_store *s, const char *remote, size_t i, struct scope *out)
+static bool candidate(const struct ppk_binding *b, const char *remote, size_t i, struct scope *out)
 {
     if (!remote) {
-        *out = s->scopes[i];
+        *out = b->scopes[i];
         return true;
     }
-    *out = (struct scope){i, remote, s->states[i].peer};
+    *out = (struct scope){i, remote, b->profile_peers[i]};
     return out->peer;
 }
 
 /* Asks all in turn, until one has it. */
-static enum ppk_result ask_all(struct ppk_store *s, struct span id, const char *remote, struct ppk **out,
-                               struct fault *fault)
+static enum ppk_result ask_all(struct ppk_store *s, const struct ppk_binding *b, struct span id,
+                               const char *remote, struct ppk **out, struct fault *fault)
 {
+    const size_t n_profiles = b->source.configuration->n_profiles;
     enum ppk_result worst = PPK_NOT_FOUND;
-    size_t n = remote ? s->configuration->n_profiles : s->n_scopes;
-    uint64_t deadline = clock_ms() + s->timeout_max_ms;
-    bool *silent =
-        calloc(s->configuration->n_profiles + 1, sizeof *silent); /* profiles that let the time pass */
+    size_t n = remote ? n_profiles : b->n_scopes;
+    uint64_t deadline = clock_ms() + b->timeout_max_ms;
+    bool *silent = calloc(n_profiles + 1, sizeof *silent); /* profiles that let the time pass */
 
     if (!silent) {
         fault_set(fault, "no memory for a request");
@@ -234,13 +248,13 @@ static enum ppk_result ask_all(struct ppk_store *s, struct span id, const char *
     for (size_t i = 0; i < n; i++) {
         struct fault why = {""};
         struct scope scope;
-        if (!candidate(s, remote, i, &scope) || silent[scope.profile])
+        if (!candidate(b, remote, i, &scope) || silent[scope.profile])
             continue;
         uint64_t left = clock_left_ms(deadline), share = left / (n - i);
         if (share < SHARE_MIN_MS)
             share = left < SHARE_MIN_MS ? left : SHARE_MIN_MS;
         uint64_t until = clock_ms() + share;
-        enum ppk_result result = ask_forms(s, &scope, id, until, out, &why);
+        enum ppk_result result = ask_forms(s, b, &scope, id, until, out, &why);
         if (result == PPK_OK || result == PPK_NO_MEMORY) {
             *fault = why;
             worst = result;
@@ -276,21 +290,25 @@ enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct
 {
     enum ppk_result result = PPK_NOT_FOUND;
     struct fault why = {""};
+    struct ppk_binding *b;
 
     *out = ppk_store_held(s, id);
     if (*out)
         return PPK_OK;
-    if (!id.len || id.len > PPK_ID_MAX) {
+    b = binding_pin(s);
+    if (peer && !binding_own(b, &peer)) {
+        fault_set(&why, "peer %s is not in the configuration any more", peer->name);
+    } else if (!id.len || id.len > PPK_ID_MAX) {
         fault_set(&why, "a PPK ID of %zu bytes: there are none that are empty or longer than %d", id.len,
                   PPK_ID_MAX);
     } else if (!peer) {
-        fault_set(&why, "keyring %s: no peer with dynamic PPKs", s->keyring->name);
-        result = ask_all(s, id, remote, out, &why);
+        fault_set(&why, "keyring %s: no peer with dynamic PPKs", b->source.keyring->name);
+        result = ask_all(s, b, id, remote, out, &why);
     } else if (!peer->dynamic) {
         fault_set(&why, "peer %s has no dynamic PPKs", peer->name);
     } else {
-        struct scope scope = {store_profile(s, peer), remote ? remote : peer->remote_system_id, peer};
-        result = ask_forms(s, &scope, id, clock_ms() + peer->dynamic->timeout_ms, out, &why);
+        struct scope scope = {binding_profile(b, peer), remote ? remote : peer->remote_system_id, peer};
+        result = ask_forms(s, b, &scope, id, clock_ms() + peer->dynamic->timeout_ms, out, &why);
         if (result != PPK_OK)
             fault_prefix(&why, "peer %s", peer->name);
     }
@@ -301,21 +319,27 @@ enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct
         s->counts.mismatches++;
         pthread_mutex_unlock(&s->lock);
     }
-    return concluded(s, peer, result);
+    result = concluded(s, peer, result);
+    binding_unpin(s, b);
+    return result;
 }
 
 /* A PPK that nobody has seen: out of the pool, or new. */
-static enum ppk_result obtain(struct ppk_store *s, const struct peer *peer, const char *remote,
-                              uint8_t remote_index, uint32_t size, struct ppk **out, struct fault *fault)
+static enum ppk_result obtain(struct ppk_store *s, const struct ppk_binding *b, const struct peer *peer,
+                              const char *remote, uint8_t remote_index, uint32_t size, struct ppk **out,
+                              struct fault *fault)
 {
     struct skip_key key = {0};
-    struct arrival arrival = {
-        .peer = peer, .remote = remote_index, .deadline = clock_ms() + peer->dynamic->timeout_ms};
+    struct arrival arrival = {.peer = peer,
+                              .owner = binding_peer(b, peer),
+                              .remote = remote_index,
+                              .deadline = clock_ms() + peer->dynamic->timeout_ms};
 
     pthread_mutex_lock(&s->lock);
-    pool_wake_inlock(s, store_peer(s, peer));
+    arrival.source = arrival.owner->source;
+    pool_wake_inlock(s, arrival.owner);
     if (!remote_index && (!size || size == peer->dynamic->key_size))
-        *out = store_unpool_inlock(s, store_peer(s, peer));
+        *out = store_unpool_inlock(s, arrival.owner);
     if (*out) {
         ppk_ref(*out);
         store_show_inlock(s, *out);
@@ -323,9 +347,9 @@ static enum ppk_result obtain(struct ppk_store *s, const struct peer *peer, cons
     pthread_mutex_unlock(&s->lock);
     if (*out)
         return PPK_OK;
-    enum ppk_result result =
-        from_skip(skip_key_new(s->profiles[store_profile(s, peer)], remote ? remote : peer->remote_system_id,
-                               size, arrival.deadline, &key, fault));
+    enum ppk_result result = from_skip(skip_key_new(b->source.profiles[binding_profile(b, peer)],
+                                                    remote ? remote : peer->remote_system_id, size,
+                                                    arrival.deadline, &key, fault));
     if (result == PPK_OK)
         result = store_admit(s, &arrival, &key, out, fault);
     skip_key_clear(&key);
@@ -333,9 +357,9 @@ static enum ppk_result obtain(struct ppk_store *s, const struct peer *peer, cons
 }
 
 /* The peer's PPK that is to be used next, if it is held. */
-static struct ppk *next_held_inlock(struct ppk_store *s, const struct peer *peer, uint8_t remote)
+static struct ppk *next_held_inlock(const struct peer_ppks *peer, uint8_t remote)
 {
-    struct ppk *ppk = remote == REMOTE_UNLISTED ? NULL : store_peer(s, peer)->fresh.first;
+    struct ppk *ppk = remote == REMOTE_UNLISTED ? NULL : peer->fresh.first;
 
     while (ppk && ppk->remote != remote)
         ppk = ppk->next;
@@ -344,20 +368,23 @@ static struct ppk *next_held_inlock(struct ppk_store *s, const struct peer *peer
     return ppk;
 }
 
-static enum ppk_result next_by_flight(struct ppk_store *s, const struct peer *peer, const char *remote,
-                                      struct ppk **out, struct fault *fault)
+static enum ppk_result next_by_flight(struct ppk_store *s, const struct ppk_binding *b,
+                                      const struct peer *peer, const char *remote, struct ppk **out,
+                                      struct fault *fault)
 {
+    struct peer_ppks *const owner = binding_peer(b, peer);
     struct question q = {.len = 0};
     struct flight *f;
     enum ppk_result result = PPK_OK;
 
     pthread_mutex_lock(&s->lock);
     uint8_t remote_index = store_remote_inlock(s, peer, remote);
-    *out = next_held_inlock(s, peer, remote_index);
+    *out = next_held_inlock(owner, remote_index);
     if (*out)
         goto out;
     question_add(&q, "P", 1);
-    question_add(&q, (const void *)&peer, sizeof(const struct peer *));
+    question_add(&q, &owner, sizeof owner);
+    question_add(&q, &owner->source, sizeof owner->source);
     if (remote && remote_index)
         question_add(&q, remote, strlen(remote));
     f = flight_find_inlock(s, question_span(&q));
@@ -376,14 +403,14 @@ static enum ppk_result next_by_flight(struct ppk_store *s, const struct peer *pe
         flight_leave_inlock(f);
         goto out;
     }
-    f = flight_begin_inlock(s, question_span(&q), store_profile(s, peer), remote);
+    f = flight_begin_inlock(s, question_span(&q), b->states[binding_profile(b, peer)]->serial, remote);
     if (!f) {
         fault_set(fault, "no memory for a request");
         result = PPK_NO_MEMORY;
         goto out;
     }
     pthread_mutex_unlock(&s->lock);
-    result = obtain(s, peer, remote, remote_index, 0, out, fault);
+    result = obtain(s, b, peer, remote, remote_index, 0, out, fault);
     pthread_mutex_lock(&s->lock);
     flight_end_inlock(s, f, result, *out, fault);
 out:
@@ -396,25 +423,30 @@ static enum ppk_result get(struct ppk_store *s, const struct peer *peer, const c
                            uint32_t size, struct ppk **out, struct fault *fault)
 {
     enum ppk_result result = PPK_NOT_FOUND;
+    struct ppk_binding *b = binding_pin(s);
     struct fault why = {""};
 
     *out = NULL;
     ppk_store_expire(s);
-    if (!peer->dynamic) {
+    if (!binding_own(b, &peer)) {
+        fault_set(&why, "is not in the configuration any more");
+    } else if (!peer->dynamic) {
         fault_set(&why, "no dynamic PPKs");
     } else if (another) {
         pthread_mutex_lock(&s->lock);
         uint8_t remote_index = store_remote_inlock(s, peer, remote);
         pthread_mutex_unlock(&s->lock);
-        result = obtain(s, peer, remote, remote_index, size, out, &why);
+        result = obtain(s, b, peer, remote, remote_index, size, out, &why);
     } else {
-        result = next_by_flight(s, peer, remote, out, &why);
+        result = next_by_flight(s, b, peer, remote, out, &why);
     }
     if (result != PPK_OK && fault) {
         *fault = why;
         fault_prefix(fault, "peer %s", peer->name);
     }
-    return concluded(s, peer, result);
+    result = concluded(s, peer, result);
+    binding_unpin(s, b);
+    return result;
 }
 
 enum ppk_result ppk_store_next(struct ppk_store *s, const struct peer *peer, const char *remote,

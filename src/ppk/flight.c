@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct flight *flight_begin_inlock(struct ppk_store *s, struct span key, size_t profile, const char *remote)
+struct flight *flight_begin_inlock(struct ppk_store *s, struct span key, uint64_t profile, const char *remote)
 {
     size_t remote_size = remote ? strlen(remote) + 1 : 0;
     struct flight *f = malloc(sizeof *f + key.len + remote_size);

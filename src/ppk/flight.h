@@ -13,14 +13,15 @@ struct flight {
     enum ppk_result result;
     struct ppk *ppk; /* a reference, if PPK_OK */
     struct fault fault;
-    size_t profile;
+    uint64_t profile;   /* its state's serial */
     const char *remote; /* or NULL */
     pthread_cond_t ended;
     uint8_t bytes[]; /* of key and remote */
 };
 
 /* Adds a flight for `key` (there is none yet) that the caller is to end. NULL: no memory. */
-struct flight *flight_begin_inlock(struct ppk_store *s, struct span key, size_t profile, const char *remote);
+struct flight *flight_begin_inlock(struct ppk_store *s, struct span key, uint64_t profile,
+                                   const char *remote);
 
 /* The flight of this key, or NULL. */
 struct flight *flight_find_inlock(const struct ppk_store *s, struct span key);

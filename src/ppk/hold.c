@@ -17,6 +17,7 @@ void ppk_release(struct ppk *ppk)
     if (!ppk || atomic_fetch_sub_explicit(&ppk->refs, 1, memory_order_acq_rel) != 1)
         return;
     secret_free(ppk->value);
+    peer_ppks_release(ppk->owner);
     free(ppk);
 }
 
@@ -38,9 +39,9 @@ static void list_remove(struct ppk_list *l, struct ppk *ppk)
 }
 
 /* The list that a PPK in a pool or shown is on. */
-static struct ppk_list *list_of(struct ppk_store *s, const struct ppk *ppk)
+static struct ppk_list *list_of(const struct ppk *ppk)
 {
-    struct peer_ppks *peer = store_peer(s, ppk->peer);
+    struct peer_ppks *peer = ppk->owner;
 
     if (ppk->state == PPK_POOLED)
         return &peer->pool;
@@ -59,7 +60,7 @@ static void expiry_note_inlock(struct ppk_store *s)
 /* Puts a PPK on its list and into the heap. */
 static void link_inlock(struct ppk_store *s, struct ppk *ppk)
 {
-    list_append(list_of(s, ppk), ppk);
+    list_append(list_of(ppk), ppk);
     expiry_add(&s->heap, ppk);
     expiry_note_inlock(s);
     if (ppk->state == PPK_POOLED) {
@@ -72,7 +73,7 @@ static void link_inlock(struct ppk_store *s, struct ppk *ppk)
 
 static void unlink_inlock(struct ppk_store *s, struct ppk *ppk)
 {
-    list_remove(list_of(s, ppk), ppk);
+    list_remove(list_of(ppk), ppk);
     expiry_remove(&s->heap, ppk);
     expiry_note_inlock(s);
     if (ppk->state == PPK_POOLED) {
@@ -83,12 +84,6 @@ static void unlink_inlock(struct ppk_store *s, struct ppk *ppk)
     }
 }
 
-/* What was taken out, with the store's references: to be released without the lock. The token was told of
- * those that were shown, and is to be told again. */
-struct taken_out {
-    struct ppk *shown, *unseen;
-};
-
 static void take_out_inlock(struct ppk_store *s, struct ppk *ppk, struct taken_out *out)
 {
     struct ppk **chain = ppk->state == PPK_SHOWN ? &out->shown : &out->unseen;
@@ -98,12 +93,12 @@ static void take_out_inlock(struct ppk_store *s, struct ppk *ppk, struct taken_o
     s->taken_in--;
     (void)expiry_reserve(&s->heap, s->taken_in);
     if (chain == &out->unseen)
-        pool_check_inlock(s, store_peer(s, ppk->peer));
+        pool_check_inlock(s, ppk->owner);
     ppk->next = *chain;
     *chain = ppk;
 }
 
-static void bury(struct ppk_store *s, struct taken_out *out)
+void store_bury(struct ppk_store *s, struct taken_out *out)
 {
     struct ppk *next;
 
@@ -125,9 +120,20 @@ void store_show_inlock(struct ppk_store *s, struct ppk *ppk)
     if (s->events.added)
         s->events.added(s->events.context, ppk);
     pthread_mutex_lock(&s->lock);
-    index_state(&s->index, ppk, PPK_SHOWN);
-    link_inlock(s, ppk);
     pthread_cond_broadcast(&s->changed);
+    if (!ppk->owner->gone) {
+        index_state(&s->index, ppk, PPK_SHOWN);
+        link_inlock(s, ppk);
+        return;
+    }
+    /* The peer went meanwhile. */
+    struct taken_out out = {ppk, NULL};
+    index_state(&s->index, ppk, PPK_GONE);
+    s->taken_in--;
+    ppk->next = NULL;
+    pthread_mutex_unlock(&s->lock);
+    store_bury(s, &out);
+    pthread_mutex_lock(&s->lock);
 }
 
 struct ppk *store_unpool_inlock(struct ppk_store *s, struct peer_ppks *peer)
@@ -163,7 +169,7 @@ struct ppk *store_find_inlock(struct ppk_store *s, const struct id_keys *keys, u
             return ppk;
         }
         if (ppk->state == PPK_POOLED) {
-            struct peer_ppks *peer = store_peer(s, ppk->peer);
+            struct peer_ppks *peer = ppk->owner;
             unlink_inlock(s, ppk);
             index_state(&s->index, ppk, PPK_HIDDEN);
             pool_check_inlock(s, peer);
@@ -187,7 +193,7 @@ static struct ppk *ppk_new(const struct arrival *a, struct skip_key *key)
         return NULL;
     *ppk = (struct ppk){.id = {memcpy(ppk + 1, id, len), len},
                         .value = key->value,
-                        .peer = a->peer,
+                        .owner = a->owner,
                         .expires_ms =
                             conf->lifetime_s ? clock_ms() + conf->lifetime_s * UINT64_C(1000) : UINT64_MAX,
                         .by_id = a->by_id,
@@ -195,6 +201,7 @@ static struct ppk *ppk_new(const struct arrival *a, struct skip_key *key)
                         .hex_text = conf->id_format == PPK_ID_TEXT && hex_is((const char *)id, len),
                         .remote = a->remote,
                         .refs = 1};
+    peer_ppks_ref(a->owner);
     key->value = NULL;
     return ppk;
 }
@@ -238,6 +245,14 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
         keys.key[0] = keys.key[ppk->hex_text ? 0 : 1];
     keys.n = 1;
     pthread_mutex_lock(&s->lock);
+    if (a->owner->gone || (a->pooled && a->source != a->owner->source)) {
+        fault_set(fault, "peer %s is not in the configuration any more%s", a->peer->name,
+                  a->owner->gone ? "" : " with this key source");
+        result = PPK_NOT_FOUND;
+        goto out;
+    }
+    if (a->source != a->owner->source)
+        ppk->remote = REMOTE_UNLISTED;
     const struct ppk *old = index_peek(&s->index, keys.key[0]);
     if (old) {
         result = duplicate_inlock(s, a, old, ppk, &keys, key, &existing, fault);
@@ -295,15 +310,17 @@ bool ppk_store_each(struct ppk_store *s, const struct peer *peer,
 
     ppk_store_expire(s);
     pthread_mutex_lock(&s->lock);
-    struct peer_ppks *first = peer ? store_peer(s, peer) : s->peers,
-                     *end = first + (peer ? 1 : s->keyring->n_peers);
-    room = peer ? first->fresh.n + first->rest.n : (size_t)s->counts.held;
+    const struct ppk_binding *b = s->binding;
+    struct peer_ppks *only = peer ? binding_peer(b, peer) : NULL;
+    struct peer_ppks *const *list = peer ? &only : b->peers;
+    const size_t n_list = !peer ? b->source.keyring->n_peers : only ? 1 : 0;
+    room = only ? only->fresh.n + only->rest.n : (size_t)s->counts.held;
     struct ppk **all = malloc((room + 1) * sizeof(struct ppk *));
     if (all) {
-        for (struct peer_ppks *p = first; p < end; p++)
-            n = gather(all, n, &p->fresh);
-        for (struct peer_ppks *p = first; p < end; p++)
-            n = gather(all, n, &p->rest);
+        for (size_t i = 0; i < n_list; i++)
+            n = gather(all, n, &list[i]->fresh);
+        for (size_t i = 0; i < n_list; i++)
+            n = gather(all, n, &list[i]->rest);
     }
     pthread_mutex_unlock(&s->lock);
     if (!all)
@@ -346,7 +363,7 @@ void ppk_store_destroy(struct ppk_store *s, struct ppk *ppk)
         s->counts.destroyed++;
     }
     pthread_mutex_unlock(&s->lock);
-    bury(s, &out);
+    store_bury(s, &out);
 }
 
 void store_expire(struct ppk_store *s, uint64_t now)
@@ -362,7 +379,7 @@ void store_expire(struct ppk_store *s, uint64_t now)
         s->counts.expired++;
     }
     pthread_mutex_unlock(&s->lock);
-    bury(s, &out);
+    store_bury(s, &out);
 }
 
 void ppk_store_expire(struct ppk_store *s)
@@ -376,16 +393,33 @@ static void list_take_out_inlock(struct ppk_store *s, struct ppk_list *l, struct
         take_out_inlock(s, l->first, out);
 }
 
+void store_drop_inlock(struct ppk_store *s, struct peer_ppks *peer, struct taken_out *out)
+{
+    peer->awake = false;
+    list_take_out_inlock(s, &peer->pool, out);
+    list_take_out_inlock(s, &peer->fresh, out);
+    list_take_out_inlock(s, &peer->rest, out);
+}
+
+void store_outdate_inlock(struct ppk_store *s, struct peer_ppks *peer, struct taken_out *out)
+{
+    const bool awake = peer->awake;
+
+    peer->source++;
+    peer->awake = false; /* no new ones for the pool in this moment */
+    list_take_out_inlock(s, &peer->pool, out);
+    peer->awake = awake;
+    for (struct ppk *ppk = peer->fresh.first; ppk; ppk = ppk->next)
+        ppk->remote = REMOTE_UNLISTED;
+}
+
 void store_empty(struct ppk_store *s)
 {
     struct taken_out out = {NULL, NULL};
 
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; s->peers && i < s->keyring->n_peers; i++) {
-        list_take_out_inlock(s, &s->peers[i].pool, &out);
-        list_take_out_inlock(s, &s->peers[i].fresh, &out);
-        list_take_out_inlock(s, &s->peers[i].rest, &out);
-    }
+    for (size_t i = 0; s->binding && i < s->binding->source.keyring->n_peers; i++)
+        store_drop_inlock(s, s->binding->peers[i], &out);
     pthread_mutex_unlock(&s->lock);
-    bury(s, &out);
+    store_bury(s, &out);
 }

@@ -13,11 +13,6 @@
 /* How long a key source that failed is left alone: at first, and at most; doubled in between. */
 enum { PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 60000, STACK_BYTES = 512 * 1024, IDLE_MS = 3600000 };
 
-static const struct peer *peer_of(const struct ppk_store *s, const struct peer_ppks *peer)
-{
-    return &s->keyring->peers[peer - s->peers];
-}
-
 static void want(struct profile_state *state, struct peer_ppks *peer)
 {
     peer->wanting = true;
@@ -39,26 +34,27 @@ static struct peer_ppks *wanting_pop(struct profile_state *state)
 
 void pool_check_inlock(struct ppk_store *s, struct peer_ppks *peer)
 {
-    const struct peer *conf = peer_of(s, peer);
+    const struct peer *conf = peer->conf;
 
     /* Half empty is the mark, so that one use does not mean one request right away. */
     if (!peer->awake || peer->wanting || s->stopping || peer->pool.n > conf->dynamic->prefetch / 2)
         return;
-    want(&s->states[store_profile(s, conf)], peer);
+    want(s->binding->states[binding_profile(s->binding, conf)], peer);
     pthread_cond_signal(&s->pool_work);
 }
 
 /* The profile whose turn it is, or NULL; then `until` is when to look again. */
 static struct profile_state *next_profile(struct ppk_store *s, size_t *turn, uint64_t now, uint64_t *until)
 {
-    size_t n = s->configuration->n_profiles;
+    const struct ppk_binding *b = s->binding;
+    size_t n = b->source.configuration->n_profiles;
 
     *until = now + IDLE_MS;
     uint64_t expiry = atomic_load(&s->next_expiry_ms);
     if (expiry < *until)
         *until = expiry;
     for (size_t i = 0; i < n; i++) {
-        struct profile_state *state = &s->states[(*turn + i) % n];
+        struct profile_state *state = b->states[(*turn + i) % n];
         if (!state->wanting_first)
             continue;
         if (state->pause_until_ms <= now) {
@@ -89,21 +85,32 @@ static void pause_after_failure(struct profile_state *state, const struct peer *
 /* Fetches one PPK for the peer's pool; the lock is released meanwhile. */
 static void fill_inlock(struct ppk_store *s, struct profile_state *state)
 {
+    struct ppk_binding *b = binding_pin_inlock(s);
     struct peer_ppks *peer = wanting_pop(state);
-    const struct peer *conf = peer_of(s, peer);
-    size_t profile = store_profile(s, conf);
+    const struct peer *conf = peer->conf;
+    size_t profile = binding_profile(b, conf);
     struct skip_key key = {0};
     struct fault fault = {""};
 
     peer->wanting = true; /* by this thread: nobody else is to queue it */
+    uint64_t source = peer->source;
     pthread_mutex_unlock(&s->lock);
-    struct arrival arrival = {
-        .peer = conf, .pooled = true, .deadline = clock_ms() + conf->dynamic->timeout_ms};
-    bool filled = skip_key_new(s->profiles[profile], conf->remote_system_id, 0, arrival.deadline, &key,
+    struct arrival arrival = {.source = source,
+                              .peer = conf,
+                              .owner = peer,
+                              .pooled = true,
+                              .deadline = clock_ms() + conf->dynamic->timeout_ms};
+    bool filled = skip_key_new(b->source.profiles[profile], conf->remote_system_id, 0, arrival.deadline, &key,
                                &fault) == SKIP_OK &&
                   store_admit(s, &arrival, &key, NULL, &fault) == PPK_OK;
     skip_key_clear(&key);
     pthread_mutex_lock(&s->lock);
+    if (s->binding != b) { /* the queues were made anew */
+        pthread_mutex_unlock(&s->lock);
+        binding_unpin(s, b);
+        pthread_mutex_lock(&s->lock);
+        return;
+    }
     peer->wanting = false;
     if (!filled)
         pause_after_failure(state, conf, &fault);
@@ -113,6 +120,23 @@ static void fill_inlock(struct ppk_store *s, struct profile_state *state)
         state->pause_ms = 0;
     if (peer->pool.n < conf->dynamic->prefetch)
         want(state, peer); /* behind the other peers */
+    b->refs--;             /* the present one: never the last reference */
+}
+
+void pool_rebind_inlock(struct ppk_store *s, const struct ppk_binding *old)
+{
+    const struct ppk_binding *b = s->binding;
+
+    for (size_t i = 0; old && i < old->source.configuration->n_profiles; i++)
+        old->states[i]->wanting_first = old->states[i]->wanting_last = NULL;
+    for (size_t i = 0; i < b->source.configuration->n_profiles; i++)
+        b->states[i]->pause_until_ms = 0; /* the key source may be another one */
+    for (size_t i = 0; i < b->source.keyring->n_peers; i++) {
+        struct peer_ppks *peer = b->peers[i];
+        peer->wanting = false;
+        peer->awake = peer->awake && peer->conf->dynamic && peer->conf->dynamic->prefetch;
+        pool_check_inlock(s, peer);
+    }
 }
 
 static void *pool_main(void *context)
@@ -159,9 +183,9 @@ static bool start(struct ppk_store *s)
 
 void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer)
 {
-    const struct peer *conf = peer_of(s, peer);
+    const struct peer *conf = peer->conf;
 
-    if (!conf->dynamic->prefetch || s->stopping)
+    if (peer->gone || !conf->dynamic || !conf->dynamic->prefetch || s->stopping)
         return;
     if (!s->pool_runs)
         s->pool_runs = start(s);

@@ -19,10 +19,10 @@ enum ppk_result {
 /* A held PPK. Reference counted; what is here is constant but for `used`, and `expires_ms`, which comes
  * closer at the first use. */
 struct ppk {
-    struct span id;       /* as CKA_ID shows it (ppk-id format); part of this allocation */
-    struct secret *value; /* never NULL while a reference is held; wiped with the last one */
-    const struct peer
-        *peer; /* whose it is (for a fetch by ID without a peer: the one whose key source had it) */
+    struct span id;          /* as CKA_ID shows it (ppk-id format); part of this allocation */
+    struct secret *value;    /* never NULL while a reference is held; wiped with the last one */
+    struct peer_ppks *owner; /* whose it is (for a fetch by ID without a peer: the one whose key source had
+                                it): ppk_tag() */
     _Atomic uint64_t expires_ms;  /* clock_ms() time; UINT64_MAX: never */
     _Atomic unsigned long handle; /* the token's object handle, or 0: set by the `added` callback */
     bool by_id;                   /* fetched by its ID (we are the responder), not with GET /key */
@@ -39,19 +39,47 @@ struct ppk {
 };
 
 /* Tell the token what comes and goes. Called without locks held by the store, in the thread that caused it or
- * in the pool's. `added` comes before anybody else can find the PPK; `removed` after nobody can any more. */
+ * in the pool's. `added` comes before anybody else can find the PPK; `removed` after nobody can any more.
+ * `known`: the store begins to refer to a peer's tag; `forgotten`: neither it nor any PPK does any more; both
+ * under any lock, so that they may do no more than count and give back memory. Each may be NULL. */
 struct ppk_events {
     void (*added)(void *context, struct ppk *ppk);
     void (*removed)(void *context, struct ppk *ppk);
+    void (*known)(void *tag);
+    void (*forgotten)(void *tag);
+    void *context;
+};
+
+/* What a store works on. All of it stays until `released` (or NULL: until the store is freed), which is
+ * called, under no lock, when nobody in the store uses it any more. */
+struct ppk_source {
+    const struct configuration *configuration;
+    const struct keyring *keyring;
+    struct skip_profile *const *profiles; /* [i] is the running one of configuration->profiles[i] */
+    void *const *tags;                    /* what the token has for each peer of the keyring, or NULL; read
+                                             at once. A peer that is known by name keeps the tag that it has */
+    void (*released)(void *context);
     void *context;
 };
 
 struct ppk_store;
 
-/* `profiles[i]` is the running profile of configuration->profiles[i]; all arguments outlive the store. NULL:
- * no memory. */
-struct ppk_store *ppk_store_new(const struct configuration *c, const struct keyring *k,
-                                struct skip_profile *const *profiles, const struct ppk_events *events);
+/* NULL: no memory, and `released` is not called. */
+struct ppk_store *ppk_store_new(const struct ppk_source *source, const struct ppk_events *events);
+
+/* Changes what the store works on, in two steps, so that several stores change together or not at all: the
+ * first can fail (NULL: no memory), the second cannot. Not by two threads at once. What is under way goes on
+ * with the old source. Peers are the same if they have the same name: their PPKs stay; those of others go.
+ * Has a peer another sks profile or remote system than before, its PPKs can still be found, but an unused one
+ * is not its next any more, since the other end may not have it. `unprepare` instead of the second step:
+ * nothing happens; `released` is called. */
+struct ppk_binding;
+struct ppk_binding *ppk_store_prepare(struct ppk_store *s, const struct ppk_source *source);
+void ppk_store_rebind(struct ppk_store *s, struct ppk_binding *b);
+void ppk_store_unprepare(struct ppk_store *s, struct ppk_binding *b); /* NULL is allowed */
+
+/* The tag of the peer whose PPK this is. */
+void *ppk_tag(const struct ppk *ppk);
 
 /* Ends the pool's thread (at once if the profiles were interrupted before, by skip_profile_interrupt(); else
  * bounded by the timeout of the request that it may have under way), removes and wipes everything, frees. No
@@ -67,6 +95,9 @@ struct ppk *ppk_store_held(struct ppk_store *s, struct span id);
  * NULL. On PPK_OK the caller gets a reference. */
 enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct peer *peer,
                                const char *remote, struct ppk **out, struct fault *fault);
+
+/* Here and below, `peer` may also be of a source that the store worked on before: it means the peer of this
+ * name, if there still is one. */
 
 /* The peer's PPK that is to be used next: the one that is held, shown and unused; else a new one (from the
  * pool, or by GET /key). Threads that ask for the same peer at once get the same PPK, by one request. */

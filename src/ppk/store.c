@@ -9,16 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-struct peer_ppks *store_peer(struct ppk_store *s, const struct peer *peer)
-{
-    return &s->peers[peer - s->keyring->peers];
-}
-
-size_t store_profile(const struct ppk_store *s, const struct peer *peer)
-{
-    return (size_t)(peer->dynamic - s->configuration->profiles);
-}
-
 bool store_wait_inlock(struct ppk_store *s, pthread_cond_t *cond, uint64_t deadline)
 {
     uint64_t left = clock_left_ms(deadline);
@@ -55,51 +45,6 @@ uint8_t store_remote_inlock(struct ppk_store *s, const struct peer *peer, const 
     return (uint8_t)s->n_remotes;
 }
 
-static bool distinct(const struct scope *scopes, size_t n, const struct scope *new)
-{
-    for (size_t i = 0; i < n; i++) {
-        const char *a = scopes[i].remote, *b = new->remote;
-        if (scopes[i].profile == new->profile && (a && b ? strcmp(a, b) == 0 : a == b))
-            return false;
-    }
-    return true;
-}
-
-/* Of many peers, most have a remote system of their own: found by a table, not by comparing each with each.
- */
-static bool scopes_make(struct ppk_store *s)
-{
-    struct table *seen = table_new(); /* by remote system ID: the last scope that has it */
-    bool made = false;
-
-    s->scopes = calloc(s->keyring->n_peers + 1, sizeof *s->scopes);
-    if (!s->scopes || !seen)
-        goto out;
-    for (size_t i = 0; i < s->keyring->n_peers; i++) {
-        const struct peer *p = &s->keyring->peers[i];
-        if (!p->dynamic)
-            continue;
-        struct scope new = {store_profile(s, p), p->remote_system_id, p};
-        if (!s->states[new.profile].peer)
-            s->states[new.profile].peer = p;
-        if (p->dynamic->timeout_ms > s->timeout_max_ms)
-            s->timeout_max_ms = p->dynamic->timeout_ms;
-        const char *name = new.remote ? new.remote : "";
-        struct span key = {(const uint8_t *)name, strlen(name)};
-        if (!table_get(seen, key)) {
-            if (!table_add(seen, key, &s->scopes[s->n_scopes]))
-                goto out;
-        } else if (!distinct(s->scopes, s->n_scopes, &new)) {
-            continue;
-        }
-        s->scopes[s->n_scopes++] = new;
-    }
-    made = true;
-out:
-    table_free(seen);
-    return made;
-}
-
 static bool conds_init(struct ppk_store *s)
 {
     pthread_condattr_t attr;
@@ -116,17 +61,14 @@ static bool conds_init(struct ppk_store *s)
     return made;
 }
 
-struct ppk_store *ppk_store_new(const struct configuration *c, const struct keyring *k,
-                                struct skip_profile *const *profiles, const struct ppk_events *events)
+struct ppk_store *ppk_store_new(const struct ppk_source *source, const struct ppk_events *events)
 {
     struct ppk_store *s = aligned_alloc(_Alignof(struct ppk_store), sizeof *s);
+    struct ppk_binding *b;
 
     if (!s)
         return NULL;
     memset(s, 0, sizeof *s);
-    s->configuration = c;
-    s->keyring = k;
-    s->profiles = profiles;
     if (events)
         s->events = *events;
     atomic_store(&s->next_expiry_ms, UINT64_MAX);
@@ -136,11 +78,11 @@ struct ppk_store *ppk_store_new(const struct configuration *c, const struct keyr
         goto no_lock;
     if (!conds_init(s))
         goto no_conds;
-    s->peers = calloc(k->n_peers + 1, sizeof *s->peers);
-    s->states = calloc(c->n_profiles + 1, sizeof *s->states);
     s->flights = table_new();
-    if (misses_init(&s->misses) && s->peers && s->states && s->flights && scopes_make(s))
+    if (misses_init(&s->misses) && s->flights && (b = ppk_store_prepare(s, source)) != NULL) {
+        ppk_store_rebind(s, b);
         return s;
+    }
     ppk_store_free(s);
     return NULL;
 no_conds:
@@ -163,9 +105,8 @@ void ppk_store_free(struct ppk_store *s)
     misses_destroy(&s->misses);
     table_free(s->flights);
     expiry_free(&s->heap);
-    free(s->scopes);
-    free(s->states);
-    free(s->peers);
+    if (s->binding)
+        binding_unpin(s, s->binding);
     pthread_cond_destroy(&s->changed);
     pthread_cond_destroy(&s->pool_work);
     pthread_mutex_destroy(&s->lock);

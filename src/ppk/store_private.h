@@ -23,8 +23,14 @@ struct ppk_list {
     size_t n;
 };
 
-/* The peer as the store knows it; same place in its array as in the keyring's. */
+/* The peer as the store knows it, from one binding to the next. */
 struct peer_ppks {
+    _Atomic size_t refs;     /* bindings, and PPKs */
+    const struct peer *conf; /* of the present binding */
+    void *tag;
+    void (*forgotten)(void *tag);
+    uint64_t source;       /* counts how often its sks profile or remote system changed */
+    bool gone;             /* not in the keyring any more */
     struct ppk_list fresh; /* held, unused, from GET /key: the first is the next */
     struct ppk_list rest;  /* held: used, or fetched by their ID */
     struct ppk_list pool;  /* fetched ahead */
@@ -33,10 +39,11 @@ struct peer_ppks {
     bool wanting; /* is in its profile's queue of pools to be filled */
 };
 
-/* What the store knows of an sks profile; same place as in the configuration. */
+/* What the store knows of an sks profile, from one binding to the next. */
 struct profile_state {
-    const struct peer *peer; /* the keyring's first that has it, or NULL */
-    uint32_t asked;          /* requests by ID that are under way */
+    size_t refs;     /* bindings */
+    uint64_t serial; /* tells it from any other of this store, ever */
+    uint32_t asked;  /* requests by ID that are under way */
     struct miss_limit limit;
     struct peer_ppks *wanting_first, *wanting_last;
     uint64_t pause_until_ms; /* the pool leaves the key source alone after failures */
@@ -50,22 +57,29 @@ struct scope {
     const struct peer *peer; /* the first of the keyring's that has it */
 };
 
+/* What the store works on, as long as anybody does. Constant but for `refs`. */
+struct ppk_binding {
+    size_t refs; /* the store's, if it is the present one, and those of requests under way */
+    struct ppk_source source;
+    struct peer_ppks **peers;          /* in the order of the keyring; a reference each */
+    struct table *names;               /* of the peers, to their places in `peers` */
+    struct profile_state **states;     /* in the order of the configuration; a reference each */
+    const struct peer **profile_peers; /* the keyring's first that has the profile, or NULL */
+    struct scope *scopes;              /* distinct ones, in the order of the keyring's peers */
+    size_t n_scopes;
+    uint32_t timeout_max_ms; /* of their profiles */
+};
+
 struct ppk_store {
     struct ppk_index index;
     _Atomic uint64_t next_expiry_ms; /* UINT64_MAX: none; read without the lock */
 
-    const struct configuration *configuration;
-    const struct keyring *keyring;
-    struct skip_profile *const *profiles;
     struct ppk_events events;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a hidden PPK is shown, a request by ID has ended */
-    struct peer_ppks *peers;
-    struct profile_state *states;
-    struct scope *scopes; /* distinct ones, in the order of the keyring's peers */
-    size_t n_scopes;
-    uint32_t timeout_max_ms; /* of their profiles */
+    struct ppk_binding *binding;
+    uint64_t serials; /* of profile states */
     struct expiry_heap heap;
     size_t taken_in; /* PPKs in the index */
     struct table *flights;
@@ -79,8 +93,22 @@ struct ppk_store {
     bool pool_runs, stopping;
 };
 
-struct peer_ppks *store_peer(struct ppk_store *s, const struct peer *peer);
-size_t store_profile(const struct ppk_store *s, const struct peer *peer);
+/* binding.c: the binding's record of a peer, which may be of another binding; NULL: it has no such peer. */
+struct peer_ppks *binding_peer(const struct ppk_binding *b, const struct peer *peer);
+
+/* Makes of a peer, which may be of another binding, this one's own. False: it has no such peer. */
+bool binding_own(const struct ppk_binding *b, const struct peer **peer);
+
+/* Where the dynamic peer's profile is, in the configuration. */
+size_t binding_profile(const struct ppk_binding *b, const struct peer *peer);
+
+/* The present binding, to be worked on while the store is not locked; and no more. */
+struct ppk_binding *binding_pin_inlock(struct ppk_store *s);
+struct ppk_binding *binding_pin(struct ppk_store *s);
+void binding_unpin(struct ppk_store *s, struct ppk_binding *b);
+
+void peer_ppks_ref(struct peer_ppks *peer);
+void peer_ppks_release(struct peer_ppks *peer);
 
 /* Waits for `cond` with the store's lock. False: the deadline (clock_ms()) has passed. */
 bool store_wait_inlock(struct ppk_store *s, pthread_cond_t *cond, uint64_t deadline);
@@ -90,7 +118,9 @@ uint8_t store_remote_inlock(struct ppk_store *s, const struct peer *peer, const 
 
 /* How a PPK comes in. */
 struct arrival {
-    const struct peer *peer;
+    const struct peer *peer; /* of the pinned binding */
+    struct peer_ppks *owner;
+    uint64_t source; /* the owner's, when the binding was pinned */
     uint8_t remote;
     bool by_id, pooled;
     uint64_t deadline;
@@ -113,6 +143,19 @@ struct ppk *store_unpool_inlock(struct ppk_store *s, struct peer_ppks *peer);
  * is just about to be. */
 struct ppk *store_find_inlock(struct ppk_store *s, const struct id_keys *keys, uint64_t deadline);
 
+/* What was taken out, with the store's references: to be released without the lock. The token was told of
+ * those that were shown, and is to be told again. */
+struct taken_out {
+    struct ppk *shown, *unseen;
+};
+
+/* The peer goes with the binding: its PPKs are taken out, those that were shown to be told of by
+ * store_bury(). Of a peer whose key source has changed, only those of the pool. */
+void store_drop_inlock(struct ppk_store *s, struct peer_ppks *peer, struct taken_out *out);
+void store_outdate_inlock(struct ppk_store *s, struct peer_ppks *peer, struct taken_out *out);
+
+void store_bury(struct ppk_store *s, struct taken_out *out);
+
 /* Takes expired PPKs out. */
 void store_expire(struct ppk_store *s, uint64_t now);
 
@@ -121,6 +164,9 @@ void store_empty(struct ppk_store *s);
 
 /* The peer has been asked for: from now on, fills its pool, in a thread that is started if need be. */
 void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer);
+
+/* The queues of pools to be filled, made anew for the present binding; `old` is the one before, or NULL. */
+void pool_rebind_inlock(struct ppk_store *s, const struct ppk_binding *old);
 
 /* The peer's pool may have become too small. */
 void pool_check_inlock(struct ppk_store *s, struct peer_ppks *peer);

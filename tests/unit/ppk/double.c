@@ -277,9 +277,16 @@ void world_make(struct world *w, size_t n_profiles, size_t n_peers)
 
 bool world_store(struct world *w)
 {
-    struct ppk_events events = {added, removed, w};
+    const struct ppk_events events = {.added = added, .removed = removed, .context = w};
 
-    w->store = ppk_store_new(&w->configuration, &w->keyring, w->running, &events);
+    void **tags = calloc(w->keyring.n_peers + 1, sizeof(void *));
+    const struct ppk_source source = {
+        .configuration = &w->configuration, .keyring = &w->keyring, .profiles = w->running, .tags = tags};
+
+    for (size_t i = 0; tags && i < w->keyring.n_peers; i++)
+        tags[i] = &w->keyring.peers[i];
+    w->store = tags ? ppk_store_new(&source, &events) : NULL;
+    free((void *)tags);
     return w->store;
 }
 

@@ -202,7 +202,7 @@ static void test_without_a_peer(void **state)
     struct want want = {.id = ID_A};
     wanted(&want);
     assert_int_equal(want.result, PPK_OK);
-    assert_ptr_equal(want.ppk->peer, &w.keyring.peers[3]);
+    assert_ptr_equal(ppk_tag(want.ppk), &w.keyring.peers[3]);
     ppk_release(want.ppk);
     assert_int_equal(double_id_asked(&w.sources[0]), 1); /* Bob; Dave was not needed any more */
     assert_int_equal(double_id_asked(&w.sources[1]), 2);
