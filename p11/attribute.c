@@ -39,8 +39,8 @@ const struct slot_peer *object_peer(const struct object *o)
 {
     switch ((enum object_kind)o->kind) {
     case OBJECT_PEER:
-    case OBJECT_PSK:
         return o->of;
+    case OBJECT_PSK:
     case OBJECT_MANUAL:
     case OBJECT_PPK:
         return o->peer;
@@ -235,7 +235,7 @@ static CK_RV configured_label(const struct object *o, struct attribute_value *v)
     const struct slot_peer *peer = object_peer(o);
 
     if (o->kind == OBJECT_KEK)
-        return give_text(v, ((const struct kek *)o->of)->name);
+        return give_text(v, ((const struct kek *)atomic_load(&((const struct slot_key *)o->of)->of))->name);
     return give_text(v, o->kind == OBJECT_PSK ? peer->psk_label : peer->peer->name);
 }
 
@@ -243,7 +243,8 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
                               struct attribute_value *v)
 {
     const struct ppk *ppk = o->kind == OBJECT_PPK ? o->of : NULL;
-    const struct manual_ppk *manual = o->kind == OBJECT_MANUAL ? o->of : NULL;
+    const struct manual_ppk *manual =
+        o->kind == OBJECT_MANUAL ? atomic_load(&((const struct slot_key *)o->of)->of) : NULL;
     const struct policy_mechanisms *allowed;
     CK_RV rv = secret_value(s, o, row->type, v);
 

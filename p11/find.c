@@ -100,23 +100,24 @@ static CK_RV template_copy(struct search *q, const CK_ATTRIBUTE *attributes, CK_
 const struct slot_peer *peer_named(const struct slot *s, struct span label, struct span name,
                                    struct span address, bool *unknown)
 {
+    const struct keyring *k = slot_keyring(s);
     const struct peer *named[3];
     const struct peer *who = NULL;
     size_t n = 0;
 
     if (label.len > 0)
-        named[n++] = keyring_peer_by_name(s->keyring, (const char *)label.data, label.len);
+        named[n++] = keyring_peer_by_name(k, (const char *)label.data, label.len);
     if (name.len > 0)
-        named[n++] = keyring_peer_by_name(s->keyring, (const char *)name.data, name.len);
+        named[n++] = keyring_peer_by_name(k, (const char *)name.data, name.len);
     if (address.len > 0)
-        named[n++] = keyring_peer_by_address(s->keyring, address.data, address.len);
+        named[n++] = keyring_peer_by_address(k, address.data, address.len);
     *unknown = false;
     for (size_t i = 0; i < n; i++) {
         if (named[i] == NULL || (who != NULL && who != named[i]))
             *unknown = true;
         who = named[i];
     }
-    return *unknown ? NULL : search_slot_peer(s, who);
+    return *unknown ? NULL : slot_peer_of(s, who);
 }
 
 /* Finds what the template says of ID and peer. */
@@ -173,7 +174,6 @@ CK_RV find_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *attributes, CK_UL
     }
     q->slot = atomic_load(&s->slot);
     q->active = true;
-    search_understand(q);
 out:
     session_unlock(s);
     return rv;
@@ -186,7 +186,7 @@ CK_RV fetch_rv(const struct slot *s, const char *function, enum ppk_result resul
     case PPK_OK:
         return CKR_OK;
     case PPK_NO_MEMORY:
-        log_write(LOG_LEVEL_ERROR, "%s: keyring %s: no memory", function, s->keyring->name);
+        log_write(LOG_LEVEL_ERROR, "%s: keyring %s: no memory", function, s->name);
         return CKR_HOST_MEMORY;
     case PPK_NOT_FOUND:
     case PPK_REFUSED:
@@ -194,7 +194,7 @@ CK_RV fetch_rv(const struct slot *s, const char *function, enum ppk_result resul
     case PPK_DUPLICATE:
         break;
     }
-    log_write(LOG_LEVEL_WARNING, "%s: keyring %s: %s", function, s->keyring->name,
+    log_write(LOG_LEVEL_WARNING, "%s: keyring %s: %s", function, s->name,
               fault->text[0] != '\0' ? fault->text : "no key source has this PPK");
     return CKR_DEVICE_ERROR;
 }
@@ -202,14 +202,14 @@ CK_RV fetch_rv(const struct slot *s, const char *function, enum ppk_result resul
 /* Asks for the ID under a remote system ID that several peers may have: each of their profiles once. */
 static enum ppk_result fetch_by_remote(struct search *q, struct ppk **out, struct fault *fault)
 {
+    const struct keyring *k = slot_keyring(q->slot);
     const struct peer *asked[16];
     const struct peer *p;
     enum ppk_result result = PPK_NOT_FOUND, last;
     size_t cursor = 0, n = 0;
 
     while (n < sizeof asked / sizeof asked[0] &&
-           (p = keyring_peer_by_system_id(q->slot->keyring, q->remote_text, strlen(q->remote_text),
-                                          &cursor)) != NULL) {
+           (p = keyring_peer_by_system_id(k, q->remote_text, strlen(q->remote_text), &cursor)) != NULL) {
         bool again = p->dynamic == NULL;
         for (size_t i = 0; i < n; i++)
             again |= asked[i]->dynamic == p->dynamic;
@@ -241,17 +241,19 @@ static void note_fetched(struct search *q, struct ppk *ppk)
 static void run_fetch(struct search *q)
 {
     const bool by_id = q->id != NULL;
+    const struct slot_peer *who = by_id || q->who != NULL ? q->who : search_peer_by_remote(q);
     struct fault fault = {0};
     struct ppk *ppk = NULL;
     enum ppk_result result;
 
+    if (!by_id && who == NULL)
+        return; /* its peer went in this moment */
     if (!by_id)
-        result = ppk_store_next(q->slot->store, (q->who != NULL ? q->who : search_peer_by_remote(q))->peer,
-                                search_remote(q), &ppk, &fault);
+        result = ppk_store_next(q->slot->store, who->peer, search_remote(q), &ppk, &fault);
     else if (q->who == NULL && search_remote(q) != NULL)
         result = fetch_by_remote(q, &ppk, &fault);
     else
-        result = ppk_store_find(q->slot->store, search_span(q->id), q->who == NULL ? NULL : q->who->peer,
+        result = ppk_store_find(q->slot->store, search_span(q->id), who == NULL ? NULL : who->peer,
                                 search_remote(q), &ppk, &fault);
     note_fetched(q, result == PPK_OK ? ppk : NULL);
     if (by_id) {
@@ -279,6 +281,7 @@ static CK_RV run(CK_SESSION_HANDLE session, struct session **s)
     CK_RV rv;
 
     q->ran = true;
+    search_understand(q);
     if (search_local(q))
         return CKR_OK;
     turn = ++(*s)->search_turn;

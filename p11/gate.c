@@ -15,13 +15,21 @@
 
 enum state { OFF, STARTING, ON, STOPPING };
 
+/* Calls are counted by the parity of their epoch, and apart from that once they have changed epochs. */
+enum { MOVED = 2, COUNTS };
+
 struct lane {
-    alignas(64) _Atomic long inside;
+    alignas(64) _Atomic long inside[COUNTS];
 };
 
 static struct lane lanes[LANES];
 static _Atomic unsigned lane_next;
 static _Thread_local struct lane *lane_mine __attribute__((tls_model("initial-exec")));
+static _Thread_local unsigned epoch_mine __attribute__((tls_model("initial-exec")));
+static _Thread_local unsigned depth_mine __attribute__((tls_model("initial-exec"))); /* calls within calls */
+static _Thread_local bool moved_mine __attribute__((tls_model("initial-exec")));
+
+static _Atomic unsigned epoch;
 
 static _Atomic enum state state;
 static _Atomic unsigned forks;      /* counted by the fork handler in the child, which does nothing else */
@@ -29,8 +37,9 @@ static _Atomic unsigned generation; /* the `forks` that all else here belongs to
 static _Atomic unsigned claimed;    /* the `forks` for which a thread of the child cleans up */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed; /* of `state`; on the monotonic clock */
-static pthread_t starter;      /* who is in C_Initialize, if STARTING */
+static pthread_cond_t changed; /* of `state` and `events`; on the monotonic clock */
+static uint64_t events;
+static pthread_t starter; /* who is in C_Initialize, if STARTING */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static struct lane *lane(void)
@@ -40,24 +49,84 @@ static struct lane *lane(void)
     return lane_mine;
 }
 
+static _Atomic long *count(void)
+{
+    return &lane()->inside[epoch_mine & 1];
+}
+
+/* Counts the thread into the present epoch. Who turns it looks at the counts afterwards; both orders being
+ * total, it sees us or we see that it has turned. */
+static void count_in(void)
+{
+    epoch_mine = atomic_load(&epoch);
+    atomic_fetch_add(count(), 1);
+    while (atomic_load(&epoch) != epoch_mine) {
+        atomic_fetch_sub(count(), 1);
+        epoch_mine = atomic_load(&epoch);
+        atomic_fetch_add(count(), 1);
+    }
+}
+
 CK_RV gate_enter(void)
 {
-    struct lane *l = lane();
 
     if (atomic_load_explicit(&forks, memory_order_relaxed) !=
         atomic_load_explicit(&generation, memory_order_relaxed))
         return CKR_CRYPTOKI_NOT_INITIALIZED;
-    atomic_fetch_add(&l->inside, 1);
+    if (depth_mine == 0)
+        count_in();
+    else
+        atomic_fetch_add(count(), 1);
     /* C_Finalize sets the state first and counts then; both orders being total, it sees us or we see it. */
-    if (atomic_load(&state) == ON)
+    if (atomic_load(&state) == ON) {
+        depth_mine++;
         return CKR_OK;
-    atomic_fetch_sub(&l->inside, 1);
+    }
+    atomic_fetch_sub(count(), 1);
     return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
 void gate_leave(void)
 {
-    atomic_fetch_sub(&lane()->inside, 1);
+    depth_mine--;
+    atomic_fetch_sub(count(), 1);
+    if (moved_mine && depth_mine == 0) {
+        moved_mine = false;
+        atomic_fetch_sub(&lane()->inside[MOVED], 1);
+    }
+}
+
+/* The thread leaves its epoch for now. It stays counted as one that moved until the call is over, so that who
+ * looks at one count after the other does not miss it. */
+static void count_out(void)
+{
+    if (!moved_mine)
+        atomic_fetch_add(&lane()->inside[MOVED], 1);
+    moved_mine = true;
+    atomic_fetch_sub(count(), 1);
+}
+
+void gate_turn(void)
+{
+    atomic_fetch_add(&epoch, 1);
+    if (depth_mine == 1) {
+        count_out();
+        count_in();
+    }
+}
+
+static long sum(unsigned which)
+{
+    long n = 0;
+
+    for (unsigned i = 0; i < LANES; i++)
+        n += atomic_load(&lanes[i].inside[which]);
+    return n;
+}
+
+bool gate_turned(void)
+{
+    return sum((atomic_load(&epoch) + 1) & 1) == 0;
 }
 
 static void child_count(void)
@@ -97,7 +166,8 @@ static bool gate_after_fork(void)
     pthread_mutex_init(&lock, NULL);
     condition_init();
     for (unsigned i = 0; i < LANES; i++)
-        atomic_store(&lanes[i].inside, 0);
+        for (unsigned c = 0; c < COUNTS; c++)
+            atomic_store(&lanes[i].inside[c], 0);
     starter = pthread_self();
     atomic_store(&state, STARTING);
     atomic_store(&generation, now);
@@ -161,11 +231,9 @@ void gate_opened(bool success)
 
 static bool anybody_inside(void)
 {
-    long n = 0;
-
-    for (unsigned i = 0; i < LANES; i++)
-        n += atomic_load(&lanes[i].inside);
-    return n != 0;
+    if (sum(0) != 0 || sum(1) != 0)
+        return true;
+    return sum(MOVED) != 0; /* last */
 }
 
 CK_RV gate_close(void)
@@ -209,10 +277,31 @@ void gate_closed(void)
     state_set(OFF);
 }
 
-void gate_wait_closing(void)
+void gate_event(void)
 {
     pthread_mutex_lock(&lock);
-    while (atomic_load(&state) == ON)
+    events++;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+uint64_t gate_events(void)
+{
+    pthread_mutex_lock(&lock);
+    const uint64_t n = events;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+bool gate_wait(uint64_t seen)
+{
+    bool open;
+
+    count_out();
+    pthread_mutex_lock(&lock);
+    while ((open = atomic_load(&state) == ON) && events == seen)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
+    count_in();
+    return open;
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The gate between the application and the token: is the library initialized, in this process (and not only
  * in the parent that forked it), and who is inside? C_Finalize closes it and waits until the last call has
- * left. An entry costs two atomic additions on a cache line of the thread's own, and no system call. */
+ * left. An entry costs two atomic additions on a cache line of the thread's own, and no system call.
+ *
+ * Calls are counted by *epochs*, so that what is replaced while the token runs can be given back once the
+ * last call has left that may have seen it: who replaces it makes the new one known, turns the epoch, and
+ * looks now and then whether the epoch before is over. */
 #ifndef PPK_P11_GATE_H
 #define PPK_P11_GATE_H
 
@@ -22,7 +26,7 @@ void gate_leave(void);
 CK_RV gate_open(bool *forked);
 void gate_opened(bool success);
 
-/* C_Finalize: closes the gate and wakes gate_wait_closing(). CKR_OK, and then the caller calls gate_drain()
+/* C_Finalize: closes the gate and wakes gate_wait(). CKR_OK, and then the caller calls gate_drain()
  * and gate_closed(), or CKR_CRYPTOKI_NOT_INITIALIZED. */
 CK_RV gate_close(void);
 
@@ -30,7 +34,19 @@ CK_RV gate_close(void);
 bool gate_drain(uint64_t wait_ms);
 void gate_closed(void);
 
-/* For a thread inside: returns when the gate is being closed. */
-void gate_wait_closing(void);
+/* Something has happened that gate_wait() waits for; and how often it has. */
+void gate_event(void);
+uint64_t gate_events(void);
+
+/* For a thread inside: returns true when more events have happened than `seen`, false when the gate is being
+ * closed. Meanwhile the thread belongs to no epoch: what it knew from before may be gone. */
+bool gate_wait(uint64_t seen);
+
+/* For a thread inside: a new epoch begins, and the thread is in it, unless it is in a call within a call. Not
+ * by two threads at once, and only when the epoch before is over. */
+void gate_turn(void);
+
+/* Has everybody left who came in before the last gate_turn()? */
+bool gate_turned(void);
 
 #endif

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* General-purpose functions: beginning, end, and what the library is. */
-#include "p11/library.h"
+#include "p11/generation.h"
 
 #include "base/hash.h"
 #include "base/log.h"
 #include "ike/prf.h"
 #include "p11/gate.h"
+#include "p11/reload.h"
 #include "p11/selftest.h"
 #include "p11/session.h"
 #include "skip/skip.h"
 #include "status/publisher.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define RESERVED_MAX    4096 /* bytes of C_Initialize's pReserved string that are read */
 #define CLOSE_MARGIN_MS 3000 /* what C_Finalize waits for calls beyond the longest bound of a key source */
@@ -39,7 +38,7 @@ struct library *library_now(void)
 
 struct slot *library_slot(CK_SLOT_ID id)
 {
-    return id < library_mine->n_slots ? &library_mine->slots[id] : NULL;
+    return id < atomic_load(&library_mine->n_slots) ? atomic_load(&library_mine->slots[id]) : NULL;
 }
 
 static void library_forget(void)
@@ -57,6 +56,10 @@ static void object_release(struct object *o)
         key_release(o->of);
     else if (o->kind == OBJECT_PPK)
         ppk_release(o->of);
+    else if (o->kind == OBJECT_PEER)
+        slot_peer_release(o->of);
+    else
+        slot_key_release(o->of);
 }
 
 /* The end of a word of pReserved: blanks, semicolons and commas separate, quotes keep together. */
@@ -107,99 +110,53 @@ static CK_RV path_of_reserved(const char *reserved, char **path)
 }
 
 /* Which file? PPK_CONF, else what pReserved says, else the default. The caller frees it. */
-static CK_RV path_find(const char *reserved, char **path, bool *named)
+static CK_RV path_find(const char *reserved, char **path, bool *by_default)
 {
     const char *environment = secure_getenv("PPK_CONF");
 
-    *named = true;
+    *by_default = false;
     if (environment != NULL && environment[0] != '\0') {
         *path = strdup(environment);
     } else if (reserved != NULL && reserved[0] != '\0') {
         return path_of_reserved(reserved, path);
     } else {
-        *named = false;
+        *by_default = true;
         *path = strdup(PPK_CONF_DEFAULT);
     }
     return *path == NULL ? CKR_HOST_MEMORY : CKR_OK;
 }
 
-static void log_lines(const struct text *errors)
-{
-    for (const char *at = errors->s; at != NULL && *at != '\0';) {
-        const char *end = strchrnul(at, '\n');
-        log_write(LOG_LEVEL_ERROR, "%.*s", (int)(end - at), at);
-        at = *end == '\0' ? end : end + 1;
-    }
-}
-
-/* Reads the configuration. CKR_OK with *out NULL: nobody configured anything, so there are no slots. */
-static CK_RV configuration_get(const char *reserved, struct configuration **out)
-{
-    struct text errors = {0};
-    char *path = NULL;
-    bool named;
-    CK_RV rv = path_find(reserved, &path, &named);
-
-    *out = NULL;
-    if (rv != CKR_OK)
-        return rv;
-    if (!named && access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
-        log_write(LOG_LEVEL_NOTICE, "no configuration (%s): no slots", path);
-        goto out;
-    }
-    *out = configuration_load(path, &errors);
-    if (*out == NULL) {
-        log_lines(&errors);
-        log_write(LOG_LEVEL_ERROR, "C_Initialize: the configuration %s cannot be used", path);
-        rv = CKR_GENERAL_ERROR;
-    }
-out:
-    text_free(&errors);
-    free(path);
-    return rv;
-}
-
 static void library_free(struct library *l)
 {
-    status_publisher_free(l->publisher); /* it looks at all of this */
+    struct generation *before = atomic_load(&l->before), *now = atomic_load(&l->now);
+    const size_t n = atomic_load(&l->n_slots);
+
+    status_publisher_stop(l->publisher); /* it looks at all of this */
     if (l->sessions != NULL)
         sessions_free(l->sessions);
-    slots_free(l); /* and the objects */
+    for (size_t i = 0; i < n; i++) {
+        struct slot *s = atomic_load(&l->slots[i]);
+        ppk_store_free(s->store);
+        s->store = NULL;
+    }
+    objects_free(l->objects);
     keys_free(l->keys);
-    for (size_t i = 0; l->profiles != NULL && i < l->configuration->n_profiles; i++)
-        skip_profile_free(l->profiles[i]);
-    free((void *)l->profiles);
+    if (before != NULL)
+        generation_retire(before);
+    if (now != NULL)
+        generation_retire(now);
+    for (size_t i = 0; i < n; i++)
+        slot_free(atomic_load(&l->slots[i]));
+    free((void *)l->slots);
+    status_publisher_free(l->publisher); /* stores tell it their news */
     skip_shutdown();
-    configuration_free(l->configuration);
-    secmem_free(l->pin_check);
+    secret_free(l->master_key);
     pthread_mutex_destroy(&l->unlock);
+    pthread_mutex_destroy(&l->generations_lock);
+    pthread_mutex_destroy(&l->reload.lock);
+    free(l->reload.told);
+    free(l->path);
     free(l);
-}
-
-static bool profiles_make(struct library *l)
-{
-    const struct configuration *c = l->configuration;
-
-    l->profiles = calloc(c->n_profiles == 0 ? 1 : c->n_profiles, sizeof(struct skip_profile *));
-    if (l->profiles == NULL)
-        return false;
-    for (size_t i = 0; i < c->n_profiles; i++) {
-        l->profiles[i] = skip_profile_new(&c->profiles[i]);
-        if (l->profiles[i] == NULL)
-            return false;
-    }
-    return true;
-}
-
-/* Keys that are kept ready need a thread, which this application forbids: fetch when they are asked for. */
-static void prefetch_forbid(struct configuration *c)
-{
-    for (size_t i = 0; i < c->n_profiles; i++) {
-        if (c->profiles[i].prefetch > 0)
-            log_write(LOG_LEVEL_NOTICE, "sks profile %s: no prefetch, since the application forbids threads",
-                      c->profiles[i].name);
-        c->profiles[i].prefetch = 0;
-    }
 }
 
 static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
@@ -214,20 +171,22 @@ static CK_RV library_make(const CK_C_INITIALIZE_ARGS *arguments)
     library = l;
     library_use();
     pthread_mutex_init(&l->unlock, NULL);
+    pthread_mutex_init(&l->generations_lock, NULL);
+    pthread_mutex_init(&l->reload.lock, NULL);
     hash_key_make(&serial);
     l->serial = serial.half[0];
     l->objects = objects_new(object_release);
     l->keys = keys_new();
     l->sessions = sessions_new();
-    if (l->objects == NULL || l->keys == NULL || l->sessions == NULL)
-        goto out;
-    rv = configuration_get(arguments == NULL ? NULL : arguments->pReserved, &l->configuration);
-    if (rv != CKR_OK || l->configuration == NULL)
-        goto out;
-    if (no_threads)
-        prefetch_forbid(l->configuration);
-    rv = profiles_make(l) && slots_make(l) && status_make(l, !no_threads) ? CKR_OK : CKR_HOST_MEMORY;
-out:
+    /* calloc: pages that are never touched cost nothing */
+    l->slots = calloc((size_t)UINT16_MAX + 1, sizeof *l->slots);
+    l->no_threads = no_threads;
+    if (l->objects != NULL && l->keys != NULL && l->sessions != NULL && l->slots != NULL)
+        rv = path_find(arguments == NULL ? NULL : arguments->pReserved, &l->path, &l->path_default);
+    if (rv == CKR_OK)
+        rv = reload_first(l);
+    if (rv == CKR_OK && !status_make(l, !no_threads))
+        rv = CKR_HOST_MEMORY;
     if (rv != CKR_OK) {
         library_free(l);
         library = NULL;
@@ -273,17 +232,6 @@ CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments)
     return rv;
 }
 
-/* How long a call may last: the longest bound of a key source, and a margin. */
-static uint64_t longest_call_ms(const struct library *l)
-{
-    uint64_t longest = 0;
-
-    for (size_t i = 0; l->configuration != NULL && i < l->configuration->n_profiles; i++)
-        if (l->configuration->profiles[i].timeout_ms > longest)
-            longest = l->configuration->profiles[i].timeout_ms;
-    return longest + CLOSE_MARGIN_MS;
-}
-
 CK_RV general_finalize(const void *reserved)
 {
     CK_RV rv;
@@ -298,10 +246,9 @@ CK_RV general_finalize(const void *reserved)
     if (rv != CKR_OK)
         return rv;
     library_use();
-    for (size_t i = 0; library->profiles != NULL && i < library->configuration->n_profiles; i++)
-        skip_profile_interrupt(library->profiles[i]);
+    generations_interrupt(library);
     /* Who does not return in time keeps what he uses: it is lost, but nothing is freed under his feet. */
-    if (gate_drain(longest_call_ms(library))) {
+    if (gate_drain(generations_timeout_ms(library) + CLOSE_MARGIN_MS)) {
         library_free(library);
         library = NULL;
     } else {

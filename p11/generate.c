@@ -23,7 +23,7 @@ static CK_RV kind_check(const struct template *t)
 
 static CK_RV ppk_refuse(const struct slot *s, const char *what)
 {
-    log_write(LOG_LEVEL_NOTICE, "C_GenerateKey: keyring %s: %s", s->keyring->name, what);
+    log_write(LOG_LEVEL_NOTICE, "C_GenerateKey: keyring %s: %s", s->name, what);
     return CKR_ATTRIBUTE_VALUE_INVALID;
 }
 
@@ -116,11 +116,11 @@ static CK_RV local_generate(struct slot *s, CK_SESSION_HANDLE session, bool rw, 
 /* The peer that only a remote system ID names: the first of it with dynamic PPKs. */
 static const struct peer *peer_of_remote(const struct slot *s, struct span remote)
 {
+    const struct keyring *k = slot_keyring(s);
     const struct peer *p;
     size_t cursor = 0;
 
-    while ((p = keyring_peer_by_system_id(s->keyring, (const char *)remote.data, remote.len, &cursor)) !=
-           NULL)
+    while ((p = keyring_peer_by_system_id(k, (const char *)remote.data, remote.len, &cursor)) != NULL)
         if (p->dynamic != NULL)
             break;
     return p;

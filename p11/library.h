@@ -14,26 +14,68 @@
 
 #include <pthread.h>
 
-/* A peer's configured objects. */
-struct slot_peer {
-    const struct peer *peer;
-    char *psk_label;          /* "NAME/psk" */
-    CK_OBJECT_HANDLE data;    /* CKO_DATA */
-    CK_OBJECT_HANDLE psk;     /* or 0 */
-    CK_OBJECT_HANDLE *manual; /* as many as the peer has manual PPKs */
+/* The token follows its configuration while it runs (reload.c). What one reading of the file made is a
+ * *generation*, and a slot's share of it a *view*; both are constant, and are given back once no call is left
+ * that may have seen them (gate.h). What outlives them are slots, and the records of peers and of their
+ * configured keys, which later generations share as long as nothing changes. A call that needs two things of
+ * a view reads the view once. */
+struct generation;
+
+/* A configured key: a manual PPK, a pre-shared key or a key-encryption key; and its object. */
+struct slot_key {
+    _Atomic unsigned refs; /* views, and the object */
+    enum object_kind kind;
+    struct slot_peer *peer;                       /* or NULL: it is no peer's */
+    _Atomic(const struct config_secret *) secret; /* of the newest generation that has the key */
+    _Atomic(const void *) of; /* as well: its struct manual_ppk or struct kek; NULL: a pre-shared key */
+    CK_OBJECT_HANDLE handle;
+    /* generation.c */
+    struct object *reserved;  /* not published yet */
+    struct generation *keeps; /* whose it was, once no later one has it: somebody may still be using it */
+    uint64_t seen;            /* the serial of the newest generation that has it */
 };
 
-/* A keyring as a slot with its token. */
+/* The configured keys of a peer in a view. */
+struct slot_keys {
+    struct slot_key *psk; /* or NULL */
+    size_t n_manual;
+    struct slot_key *manual[];
+};
+
+/* A peer of the keyring, under its name. */
+struct slot_peer {
+    _Atomic unsigned refs;             /* views, keys, the object, the store */
+    _Atomic(const struct peer *) peer; /* of the newest generation that has it */
+    _Atomic(struct slot_keys *) keys;  /* as well */
+    char *psk_label;                   /* "NAME/psk" */
+    CK_OBJECT_HANDLE data;             /* CKO_DATA */
+    struct object *reserved;           /* generation.c: not published yet */
+    uint64_t seen;                     /* as well */
+};
+
+struct slot_view {
+    const struct generation *generation;
+    const struct keyring *keyring; /* without peers, if there is no token */
+    struct slot_peer **peers;      /* in the order of the keyring's */
+    struct slot_keys **keys;       /* as well */
+    struct slot_key **keks;        /* as well */
+    struct table *manual_by_id;    /* to the struct slot_key */
+    bool present;                  /* the keyring is configured: there is a token */
+    bool any_dynamic;              /* a peer has dynamic PPKs: a search may fetch */
+    bool login_required;         /* secrets of Type 6 were sealed when the configuration was read: theirs are
+                                    private objects */
+    struct ppk_binding *binding; /* generation.c */
+};
+
+/* A keyring as a slot with its token. A slot is one name's for ever. */
 struct slot {
-    uint16_t id; /* CK_SLOT_ID, and the keyring's place in the configuration */
+    uint16_t id; /* CK_SLOT_ID */
+    char *name;
     struct library *library;
-    const struct keyring *keyring;
+    _Atomic(const struct slot_view *) view;
     struct ppk_store *store;
-    struct slot_peer *peers;    /* in the order of the keyring's */
-    CK_OBJECT_HANDLE *keks;     /* likewise: its key-encryption keys */
-    struct table *manual_by_id; /* to the struct manual_handle */
-    bool any_dynamic;           /* a peer has dynamic PPKs: a search may fetch */
-    bool login_required; /* secrets of Type 6 were sealed at C_Initialize: theirs are private objects */
+    struct keyring absent; /* what the view has when there is no token: the name, and no peers */
+    _Atomic bool event;    /* the token came or went, and C_WaitForSlotEvent has not told yet */
     _Atomic bool logged_in;
     pthread_mutex_t lock; /* of the counts below, and of logging in and out */
     CK_ULONG sessions, rw_sessions;
@@ -41,25 +83,38 @@ struct slot {
     struct random_pool random;
 };
 
-/* A manual PPK's place in slot->manual_by_id. */
-struct manual_handle {
-    CK_OBJECT_HANDLE handle;
+/* What reload.c knows of the configuration's files. */
+struct reload {
+    pthread_mutex_t lock;     /* of what follows; only ever tried, but for C_Finalize */
+    _Atomic uint64_t look_at; /* clock_ms() time from which on the files are looked at again */
+    uint64_t retry_at;        /* as well, of one that was wrong */
+    struct file_stamp file;   /* of the configuration */
+    struct file_stamp named;  /* of the files that the present one names */
+    bool missing;             /* it could not be found the last time */
+    char *told;               /* the mistakes that were logged last, or NULL: none */
 };
 
 struct library {
-    struct configuration *configuration; /* NULL: there is none, and no slot */
-    struct skip_profile **profiles;      /* in the configuration's order */
-    struct slot *slots;
-    size_t n_slots;
-    struct manual_handle *manual_handles; /* all slots' */
+    char *path;        /* of the configuration */
+    bool path_default; /* nobody named it: it need not exist */
+    bool no_threads;   /* the application forbids them */
+    _Atomic(struct generation *) now;
+    _Atomic(struct generation *) before; /* until the last call has left that may have seen it */
+    struct generation *generations;      /* all that are left, the newest first */
+    pthread_mutex_t generations_lock;    /* of these links */
+    uint64_t generation_serial;
+    _Atomic(struct slot *) *slots;
+    _Atomic size_t n_slots;
+    _Atomic size_t n_told; /* slots that the application has been told of, by C_GetSlotList */
     struct objects *objects;
     struct keys *keys;
     struct sessions *sessions;
-    pthread_mutex_t unlock;             /* of the configuration's master key */
+    struct reload reload;
+    pthread_mutex_t unlock;    /* of what follows, and of the change from one generation to the next */
+    struct secret *master_key; /* as C_Login gave it, once it is known */
     struct status_publisher *publisher; /* NULL: no status is published */
-    uint8_t *pin_check; /* HMAC of the master key under a random key, once it is known; in working memory */
-    struct library *forgotten; /* general.c */
-    uint64_t serial;           /* of this C_Initialize, for CKA_UNIQUE_ID */
+    struct library *forgotten;          /* general.c */
+    uint64_t serial;                    /* of this C_Initialize, for CKA_UNIQUE_ID */
 };
 
 /* The library that the thread's present call works on. An entry calls library_use() first, when it has passed
@@ -70,14 +125,25 @@ struct library *library_now(void);
 /* The slot of this ID, or NULL. */
 struct slot *library_slot(CK_SLOT_ID id);
 
+/* What the slot's keyring is at present. */
+static inline const struct slot_view *slot_view(const struct slot *s)
+{
+    return atomic_load_explicit(&s->view, memory_order_acquire);
+}
+
+static inline const struct keyring *slot_keyring(const struct slot *s)
+{
+    return slot_view(s)->keyring;
+}
+
 /* general.c */
 CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments);
 CK_RV general_finalize(const void *reserved);
 CK_RV general_info(CK_INFO *info, CK_BYTE major, CK_BYTE minor);
 
-/* slot.c: makes the slots of library->configuration, objects included. False: no memory. */
-bool slots_make(struct library *l);
-void slots_free(struct library *l);
+/* slot.c: a new slot, or NULL: no memory, or too many. slot_free() needs a store that is empty. */
+struct slot *slot_new(struct library *l, uint16_t id, const char *name);
+void slot_free(struct slot *s); /* NULL is allowed */
 CK_RV slot_list(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *count);
 CK_RV slot_info(CK_SLOT_ID id, CK_SLOT_INFO *info);
 CK_RV slot_token_info(CK_SLOT_ID id, CK_TOKEN_INFO *info);
@@ -91,6 +157,10 @@ void pad_blank(CK_UTF8CHAR *field, size_t size, const char *text);
 /* What an object is in its slot: may a session see it now, is it CKA_PRIVATE? */
 bool slot_shows(const struct slot *s, const struct object *o);
 bool slot_object_private(const struct slot *s, const struct object *o);
+
+/* The slot's record of a peer, which may be of an older generation; NULL for NULL, and for one that is gone.
+ */
+const struct slot_peer *slot_peer_of(const struct slot *s, const struct peer *p);
 
 /* status.c: makes library->publisher. False: no memory. */
 bool status_make(struct library *l, bool threads);

@@ -69,7 +69,7 @@ CK_RV session_key_check(const struct slot *s, bool rw, const struct template *t,
                   "template: CKA_TOKEN: the token keeps no keys but those of its configuration and PPKs");
         return rw ? CKR_ATTRIBUTE_VALUE_INVALID : CKR_SESSION_READ_ONLY;
     }
-    if (template_flag(t, FLAG_PRIVATE, false) && s->login_required && !atomic_load(&s->logged_in))
+    if (template_flag(t, FLAG_PRIVATE, false) && slot_view(s)->login_required && !atomic_load(&s->logged_in))
         return CKR_USER_NOT_LOGGED_IN;
     return CKR_OK;
 }

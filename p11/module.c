@@ -9,6 +9,7 @@
 #include "p11/library.h"
 #include "p11/manage.h"
 #include "p11/random.h"
+#include "p11/reload.h"
 #include "p11/returns.h"
 #include "p11/session.h"
 #include "p11/sign.h"
@@ -28,6 +29,16 @@ static CK_RV enter(void)
 #define ENTRY(function, call)                                                                                \
     CK_RV rv = enter();                                                                                      \
     if (rv == CKR_OK) {                                                                                      \
+        rv = (call);                                                                                         \
+        gate_leave();                                                                                        \
+    }                                                                                                        \
+    return returns_answer(FUNCTION_##function, rv)
+
+/* The same, of one that sees a changed configuration. */
+#define ENTRY_LOOKING(function, call)                                                                        \
+    CK_RV rv = enter();                                                                                      \
+    if (rv == CKR_OK) {                                                                                      \
+        reload_look();                                                                                       \
         rv = (call);                                                                                         \
         gate_leave();                                                                                        \
     }                                                                                                        \
@@ -59,7 +70,7 @@ static CK_RV not_parallel(CK_SESSION_HANDLE session)
 
 CK_RV C_GetSlotList(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *count)
 {
-    ENTRY(C_GetSlotList, slot_list(present, list, count));
+    ENTRY_LOOKING(C_GetSlotList, slot_list(present, list, count));
 }
 
 CK_RV C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
@@ -74,7 +85,7 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 
 CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
 {
-    ENTRY(C_WaitForSlotEvent, wait_for_slot_event(flags, slot, reserved));
+    ENTRY_LOOKING(C_WaitForSlotEvent, wait_for_slot_event(flags, slot, reserved));
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
@@ -161,7 +172,7 @@ CK_RV C_SetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG n)
 {
-    ENTRY(C_FindObjectsInit, find_init(session, attributes, n));
+    ENTRY_LOOKING(C_FindObjectsInit, find_init(session, attributes, n));
 }
 
 CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
@@ -217,7 +228,7 @@ CK_RV C_VerifyFinal(CK_SESSION_HANDLE session, CK_BYTE *mac, CK_ULONG mac_len)
 CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attributes, CK_ULONG n,
                     CK_OBJECT_HANDLE *key)
 {
-    ENTRY(C_GenerateKey, key_generate(session, mechanism, attributes, n, key));
+    ENTRY_LOOKING(C_GenerateKey, key_generate(session, mechanism, attributes, n, key));
 }
 
 CK_RV C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,

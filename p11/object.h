@@ -13,11 +13,11 @@
 
 enum object_kind {
     OBJECT_PEER,   /* a peer of the keyring, as CKO_DATA; of: struct slot_peer */
-    OBJECT_PSK,    /* its pre-shared key; of: struct slot_peer */
-    OBJECT_MANUAL, /* a manual PPK; of: struct manual_ppk, peer: struct slot_peer */
+    OBJECT_PSK,    /* its pre-shared key; of: struct slot_key, peer: struct slot_peer */
+    OBJECT_MANUAL, /* a manual PPK; as well */
     OBJECT_PPK,    /* a dynamic PPK; of: struct ppk */
     OBJECT_KEY,    /* a session's key; of: struct key */
-    OBJECT_KEK,    /* a line card's key-encryption key; of: struct kek */
+    OBJECT_KEK,    /* a line card's key-encryption key; of: struct slot_key */
 };
 
 struct object {

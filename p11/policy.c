@@ -35,15 +35,13 @@ const struct secret *policy_secret(const struct object *o)
 {
     switch ((enum object_kind)o->kind) {
     case OBJECT_PSK:
-        return atomic_load(&((const struct slot_peer *)o->of)->peer->psk.value);
     case OBJECT_MANUAL:
-        return atomic_load(&((const struct manual_ppk *)o->of)->key.value);
+    case OBJECT_KEK:
+        return atomic_load(&atomic_load(&((const struct slot_key *)o->of)->secret)->value);
     case OBJECT_PPK:
         return ((const struct ppk *)o->of)->value;
     case OBJECT_KEY:
         return ((const struct key *)o->of)->value;
-    case OBJECT_KEK:
-        return atomic_load(&((const struct kek *)o->of)->key.value);
     case OBJECT_PEER:
         break;
     }
@@ -104,7 +102,7 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
 /* Does the keyring keep what is derived from its keys inside, and is this of those? */
 static bool kept_inside(const struct slot *s, uint32_t sources)
 {
-    return s->keyring->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
+    return slot_keyring(s)->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
 }
 
 CK_RV policy_wrapped(const struct slot *s, const struct object *kek, const struct object *o)
@@ -118,7 +116,7 @@ CK_RV policy_wrapped(const struct slot *s, const struct object *kek, const struc
         return CKR_KEY_NOT_WRAPPABLE;
     if ((flags & FLAG_WRAP_WITH_TRUSTED) != 0 && (!trusted || (flags & FLAG_KNOWN_PARTS) != 0))
         return CKR_KEY_NOT_WRAPPABLE;
-    if (trusted && s->keyring->derived_sensitive && !kept_inside(s, flags))
+    if (trusted && slot_keyring(s)->derived_sensitive && !kept_inside(s, flags))
         return CKR_KEY_NOT_WRAPPABLE;
     return CKR_OK;
 }
@@ -195,7 +193,7 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
     if ((pieces && (any & FLAG_SENSITIVE) != 0) || inside)
         flags |= FLAG_SENSITIVE;
     if ((pieces && (all & FLAG_EXTRACTABLE) == 0) ||
-        (inside && (s->keyring->n_keks == 0 || (flags & FLAG_KNOWN_PARTS) != 0)))
+        (inside && (slot_keyring(s)->n_keks == 0 || (flags & FLAG_KNOWN_PARTS) != 0)))
         flags &= ~(uint32_t)FLAG_EXTRACTABLE;
     if ((pieces && (any & FLAG_WRAP_WITH_TRUSTED) != 0) || (inside && (flags & FLAG_EXTRACTABLE) != 0))
         flags |= FLAG_WRAP_WITH_TRUSTED;

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "ike/prf.h"
-#include "p11/library.h"
+#include "p11/generation.h"
 #include "p11/session.h"
 #include "skip/skip.h"
 
@@ -79,12 +79,13 @@ bool random_bytes(struct slot *s, uint8_t *out, size_t len)
 /* A profile of the keyring that says `entropy`, or NULL. */
 static struct skip_profile *entropy_profile(const struct slot *s)
 {
-    const struct configuration *c = s->library->configuration;
+    const struct slot_view *v = slot_view(s);
+    const struct generation *g = v->generation;
 
-    for (size_t i = 0; i < s->keyring->n_peers; i++) {
-        const struct sks_profile *profile = s->keyring->peers[i].dynamic;
+    for (size_t i = 0; i < v->keyring->n_peers; i++) {
+        const struct sks_profile *profile = v->keyring->peers[i].dynamic;
         if (profile != NULL && profile->entropy)
-            return s->library->profiles[profile - c->profiles];
+            return g->profiles[profile - g->configuration->profiles];
     }
     return NULL;
 }
@@ -118,7 +119,7 @@ static void entropy_fetch(struct slot *s)
     deadline = clock_ms() + skip_profile_conf(profile)->timeout_ms;
     good = skip_entropy(profile, ENTROPY_BITS, deadline, &entropy, &fault) == SKIP_OK;
     if (!good)
-        log_write(LOG_LEVEL_WARNING, "C_GenerateRandom: keyring %s: %s", s->keyring->name, fault.text);
+        log_write(LOG_LEVEL_WARNING, "C_GenerateRandom: keyring %s: %s", s->name, fault.text);
     pthread_mutex_lock(&p->lock);
     if (good)
         good = secret_open(entropy, &view) && pool_mix(p, (struct span){view.data, view.len});

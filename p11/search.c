@@ -152,38 +152,52 @@ const char *search_remote(const struct search *q)
 /* A peer that is named by nothing but its remote system ID: the first with dynamic PPKs. */
 const struct slot_peer *search_peer_by_remote(const struct search *q)
 {
+    const struct keyring *k = slot_keyring(q->slot);
     const struct peer *p;
     size_t cursor = 0;
 
-    while ((p = keyring_peer_by_system_id(q->slot->keyring, q->remote_text, strlen(q->remote_text),
-                                          &cursor)) != NULL)
+    while ((p = keyring_peer_by_system_id(k, q->remote_text, strlen(q->remote_text), &cursor)) != NULL)
         if (p->dynamic != NULL)
             break;
-    return search_slot_peer(q->slot, p);
+    return slot_peer_of(q->slot, p);
+}
+
+static void add_psk(struct search *q, const struct slot_peer *who)
+{
+    const struct slot_keys *keys = atomic_load(&who->keys);
+
+    if (keys->psk != NULL)
+        add(q, keys->psk->handle);
 }
 
 static void add_peer(struct search *q, const struct slot_peer *who)
 {
+    const struct slot_keys *keys = atomic_load(&who->keys);
+
     ppk_store_each(q->slot->store, who->peer, add_ppk, q);
-    for (size_t i = 0; i < who->peer->n_manual; i++)
-        add(q, who->manual[i]);
-    add(q, who->psk);
+    for (size_t i = 0; i < keys->n_manual; i++)
+        add(q, keys->manual[i]->handle);
+    add_psk(q, who);
     add(q, who->data);
 }
 
 static void add_peers_by_remote(struct search *q)
 {
+    const struct keyring *k = slot_keyring(q->slot);
+    const struct slot_peer *who;
     const struct peer *p;
     size_t cursor = 0;
 
-    while ((p = keyring_peer_by_system_id(q->slot->keyring, q->remote_text, strlen(q->remote_text),
-                                          &cursor)) != NULL)
-        add_peer(q, search_slot_peer(q->slot, p));
+    while ((p = keyring_peer_by_system_id(k, q->remote_text, strlen(q->remote_text), &cursor)) != NULL) {
+        who = slot_peer_of(q->slot, p);
+        if (who != NULL)
+            add_peer(q, who);
+    }
 }
 
 static void add_manual(struct search *q, struct span id)
 {
-    const struct manual_handle *m = table_get(q->slot->manual_by_id, id);
+    const struct slot_key *m = table_get(slot_view(q->slot)->manual_by_id, id);
 
     if (m != NULL)
         add(q, m->handle);
@@ -195,7 +209,7 @@ static void add_manuals(struct search *q, struct span id)
     char text[2 * SEARCH_ID_MAX];
     uint8_t bytes[SEARCH_ID_MAX];
 
-    if (table_count(q->slot->manual_by_id) == 0 || id.len > SEARCH_ID_MAX)
+    if (table_count(slot_view(q->slot)->manual_by_id) == 0 || id.len > SEARCH_ID_MAX)
         return;
     add_manual(q, id);
     if (hex_is((const char *)id.data, id.len) && hex_decode(bytes, (const char *)id.data, id.len))
@@ -231,22 +245,22 @@ static void add_psk_of_label(struct search *q)
 {
     static const char suffix[] = "/psk";
     const size_t n = sizeof suffix - 1, len = q->label->ulValueLen;
-    const struct peer *p;
+    const struct slot_peer *who;
 
     if (len <= n || memcmp((const char *)q->label->pValue + len - n, suffix, n) != 0)
         return;
-    p = keyring_peer_by_name(q->slot->keyring, q->label->pValue, len - n);
-    if (p != NULL)
-        add(q, search_slot_peer(q->slot, p)->psk);
+    who = slot_peer_of(q->slot, keyring_peer_by_name(slot_keyring(q->slot), q->label->pValue, len - n));
+    if (who != NULL)
+        add_psk(q, who);
 }
 
 static void add_kek_of_label(struct search *q)
 {
-    const struct keyring *k = q->slot->keyring;
-    const struct kek *kek = keyring_kek_by_name(k, q->label->pValue, q->label->ulValueLen);
+    const struct slot_view *v = slot_view(q->slot);
+    const struct kek *kek = keyring_kek_by_name(v->keyring, q->label->pValue, q->label->ulValueLen);
 
     if (kek != NULL)
-        add(q, q->slot->keks[kek - k->keks]);
+        add(q, v->keks[kek - v->keyring->keks]->handle);
 }
 
 /* What a search without ID finds, once what it had to fetch is here (q->fetched). */
@@ -282,7 +296,7 @@ static bool collect_by_id(struct search *q)
     add_manuals(q, id);
     here = q->n_handles > 0;
     keys_each(q->slot->library->keys, q->slot->id, KEY_BY_ID, id, add, q);
-    if (q->slot->any_dynamic)
+    if (slot_view(q->slot)->any_dynamic)
         held = ppk_store_held(q->slot->store, id);
     if (held != NULL) {
         q->fetched = atomic_load(&held->handle);
@@ -300,7 +314,7 @@ bool search_local(struct search *q)
     const struct slot_peer *who = q->who;
 
     if (q->id != NULL && q->id->ulValueLen > 0) {
-        if (collect_by_id(q) || !q->slot->any_dynamic || q->id->ulValueLen > SEARCH_ID_MAX ||
+        if (collect_by_id(q) || !slot_view(q->slot)->any_dynamic || q->id->ulValueLen > SEARCH_ID_MAX ||
             !admits_ppk(q, who))
             return true;
         return who != NULL && who->peer->dynamic == NULL;

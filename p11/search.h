@@ -44,12 +44,6 @@ static inline struct span search_span(const CK_ATTRIBUTE *a)
     return a == NULL ? (struct span){NULL, 0} : (struct span){a->pValue, a->ulValueLen};
 }
 
-/* The slot's own record of a peer of its keyring; NULL for NULL. */
-static inline const struct slot_peer *search_slot_peer(const struct slot *s, const struct peer *p)
-{
-    return p == NULL ? NULL : &s->peers[p - s->keyring->peers];
-}
-
 /* Looks as far as that is possible without a key source. True: the search is complete; false: a PPK has to be
  * fetched first. */
 bool search_local(struct search *q);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "p11/session.h"
 
-#include "base/crypto.h"
 #include "base/log.h"
 #include "p11/find.h"
-#include "p11/library.h"
+#include "p11/generation.h"
 #include "status/publisher.h"
 
 #include <openssl/crypto.h>
@@ -17,8 +16,7 @@
 #define CHUNK      64U
 #define CHUNKS     ((1U << INDEX_BITS) / CHUNK)
 
-#define PIN_MAX       512 /* a master key's length, config/type6.h */
-#define PIN_CHECK_KEY 32
+#define PIN_MAX 512 /* a master key's length, config/type6.h */
 
 struct sessions {
     _Atomic(struct session *) *chunks;
@@ -131,6 +129,8 @@ CK_RV session_open(CK_SLOT_ID id, CK_FLAGS flags, CK_SESSION_HANDLE *handle)
         return CKR_ARGUMENTS_BAD;
     if (slot == NULL)
         return CKR_SLOT_ID_INVALID;
+    if (!slot_view(slot)->present)
+        return CKR_TOKEN_NOT_PRESENT;
     if ((flags & CKF_SERIAL_SESSION) == 0)
         return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
     if ((flags & ~(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0)
@@ -220,6 +220,11 @@ CK_RV session_close_all(CK_SLOT_ID id)
     return CKR_OK;
 }
 
+void session_close_slot(const struct slot *slot)
+{
+    close_where(slot);
+}
+
 void sessions_free(struct sessions *ss)
 {
     if (ss == NULL)
@@ -272,39 +277,22 @@ CK_RV session_cancel(CK_SESSION_HANDLE handle, CK_FLAGS flags)
     return CKR_OK;
 }
 
-/* HMAC of the master key under a random key that was made when it first opened the configuration, so that a
- * second slot's login can be checked too, and no copy of it stays. `check`: the random key, and the HMAC
- * behind it. */
-static bool pin_hmac(const uint8_t *check, const CK_UTF8CHAR *pin, CK_ULONG len, uint8_t *out)
-{
-    const struct span part = {pin, len};
-
-    return prf_compute(PRF_HMAC_SHA2_256, (struct span){check, PIN_CHECK_KEY}, &part, 1, out);
-}
-
+/* Keeps the master key: what a later configuration has of Type 6 is opened with it, without another login. */
 static CK_RV pin_remember(struct library *l, const CK_UTF8CHAR *pin, CK_ULONG len)
 {
-    uint8_t *check = secmem_alloc(PIN_CHECK_KEY + PRF_MAX);
-
-    if (check == NULL || !crypto_random_private(check, PIN_CHECK_KEY) ||
-        !pin_hmac(check, pin, len, check + PIN_CHECK_KEY)) {
-        secmem_free(check);
-        return CKR_HOST_MEMORY;
-    }
-    l->pin_check = check;
-    return CKR_OK;
+    l->master_key = secret_new(pin, len);
+    return l->master_key == NULL ? CKR_HOST_MEMORY : CKR_OK;
 }
 
 static CK_RV pin_verify(const struct library *l, const CK_UTF8CHAR *pin, CK_ULONG len)
 {
-    uint8_t got[PRF_MAX];
-    CK_RV rv = CKR_HOST_MEMORY;
+    struct secret_view view;
+    CK_RV rv;
 
-    if (pin_hmac(l->pin_check, pin, len, got))
-        rv = CRYPTO_memcmp(got, l->pin_check + PIN_CHECK_KEY, prf_size(PRF_HMAC_SHA2_256)) == 0
-                 ? CKR_OK
-                 : CKR_PIN_INCORRECT;
-    OPENSSL_cleanse(got, sizeof got);
+    if (!secret_open(l->master_key, &view))
+        return CKR_HOST_MEMORY;
+    rv = view.len == len && CRYPTO_memcmp(view.data, pin, len) == 0 ? CKR_OK : CKR_PIN_INCORRECT;
+    secret_close(&view);
     return rv;
 }
 
@@ -317,9 +305,9 @@ static CK_RV unlock(struct library *l, const CK_UTF8CHAR *pin, CK_ULONG len)
     if (len == 0 || len > PIN_MAX)
         return rv;
     pthread_mutex_lock(&l->unlock);
-    if (l->pin_check != NULL)
+    if (l->master_key != NULL)
         rv = pin_verify(l, pin, len);
-    else if (configuration_unlock(l->configuration, pin, len, &fault))
+    else if (configuration_unlock(atomic_load(&l->now)->configuration, pin, len, &fault))
         rv = pin_remember(l, pin, len);
     else
         log_write(LOG_LEVEL_WARNING, "C_Login: %s", fault.text);
@@ -338,7 +326,7 @@ CK_RV session_login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, const CK_UTF8CH
         return CKR_OPERATION_NOT_INITIALIZED;
     if (user != CKU_USER)
         return CKR_USER_TYPE_INVALID;
-    if (!slot->login_required)
+    if (!slot_view(slot)->login_required)
         return CKR_USER_PIN_NOT_INITIALIZED;
     if (pin == NULL)
         return CKR_ARGUMENTS_BAD;
@@ -352,8 +340,8 @@ CK_RV session_login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, const CK_UTF8CH
             slot->failed_logins = 0;
         } else if (rv == CKR_PIN_INCORRECT) {
             slot->failed_logins++;
-            log_write(LOG_LEVEL_WARNING, "C_Login: keyring %s: wrong master key (%lu in a row)",
-                      slot->keyring->name, slot->failed_logins);
+            log_write(LOG_LEVEL_WARNING, "C_Login: keyring %s: wrong master key (%lu in a row)", slot->name,
+                      slot->failed_logins);
         }
     }
     pthread_mutex_unlock(&slot->lock);

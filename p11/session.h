@@ -44,6 +44,7 @@ struct session *session_lock_any(CK_SESSION_HANDLE handle);
 CK_RV session_open(CK_SLOT_ID slot, CK_FLAGS flags, CK_SESSION_HANDLE *handle);
 CK_RV session_close(CK_SESSION_HANDLE handle);
 CK_RV session_close_all(CK_SLOT_ID slot);
+void session_close_slot(const struct slot *slot);
 CK_RV session_info(CK_SESSION_HANDLE handle, CK_SESSION_INFO *info);
 CK_RV session_cancel(CK_SESSION_HANDLE handle, CK_FLAGS flags);
 CK_RV session_login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, const CK_UTF8CHAR *pin, CK_ULONG len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What this process publishes of itself. */
 #include "p11/gate.h"
-#include "p11/library.h"
+#include "p11/generation.h"
 #include "status/publisher.h"
 
 #include <stdlib.h>
@@ -81,8 +81,8 @@ static bool profile_collect(struct skip_profile *from, struct status_process *ou
 
 static bool slot_collect(struct slot *s, struct status_process *out)
 {
-    const struct keyring *k = s->keyring;
-    struct status_keyring *to = status_keyring_add(out, k->name);
+    const struct keyring *k = slot_keyring(s);
+    struct status_keyring *to = status_keyring_add(out, s->name);
     struct ppk_store_counts c;
 
     if (to == NULL)
@@ -115,17 +115,19 @@ static bool slot_collect(struct slot *s, struct status_process *out)
 static bool status_collected(void *context, struct status_process *out)
 {
     struct library *l = context;
+    const struct generation *g;
     bool good = false;
 
     if (gate_enter() != CKR_OK)
         return false;
     library_use();
     if (library_now() == l) {
-        good = text_copy(&out->configuration, l->configuration->path);
-        for (size_t i = 0; good && i < l->n_slots; i++)
-            good = slot_collect(&l->slots[i], out);
-        for (size_t i = 0; good && i < l->configuration->n_profiles; i++)
-            good = profile_collect(l->profiles[i], out);
+        g = atomic_load(&l->now);
+        good = text_copy(&out->configuration, l->path);
+        for (size_t i = 0; good && i < atomic_load(&l->n_slots); i++)
+            good = slot_collect(library_slot(i), out);
+        for (size_t i = 0; good && i < g->configuration->n_profiles; i++)
+            good = profile_collect(g->profiles[i], out);
     }
     gate_leave();
     return good;
@@ -133,9 +135,10 @@ static bool status_collected(void *context, struct status_process *out)
 
 bool status_make(struct library *l, bool threads)
 {
+    const char *configured = atomic_load(&l->now)->configuration->status_directory;
     const char *environment = secure_getenv("PPK_STATUS_DIR");
     const char *directory = environment != NULL && environment[0] != '\0' ? environment
-                            : l->configuration->status_directory != NULL  ? l->configuration->status_directory
+                            : configured != NULL                          ? configured
                                                                           : STATUS_DIRECTORY;
 
     if (strcmp(directory, CONFIGURATION_STATUS_OFF) == 0)

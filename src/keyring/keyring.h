@@ -103,7 +103,7 @@ struct keyring {
     bool derived_sensitive; /* derived-keys sensitive: what is derived from PPKs and PSKs never leaves,
                                whatever a template asks, but wrapped under one of `keks` */
     unsigned line;
-    struct keyring_index *index; /* private: peers by name, address and system ID; NULL: no peers */
+    struct keyring_index *index; /* private: peers by name, address and system ID; NULL: there are none */
 };
 
 /* ikev2 profile NAME */

@@ -26,7 +26,7 @@ struct peer *keyring_peer_by_name(const struct keyring *k, const char *name, siz
 
 struct kek *keyring_kek_by_name(const struct keyring *k, const char *name, size_t len)
 {
-    return table_get(k->index->keks, span_make(name, len));
+    return k->index == NULL ? NULL : table_get(k->index->keks, span_make(name, len));
 }
 
 /* The entry of the range that has these masked bytes, or NULL. */

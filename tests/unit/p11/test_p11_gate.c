@@ -110,7 +110,7 @@ static void *wait_closing(void *inside)
     if (gate_enter() != CKR_OK)
         return NULL;
     atomic_store((atomic_bool *)inside, true);
-    gate_wait_closing();
+    assert_false(gate_wait(gate_events()));
     gate_leave();
     return inside;
 }
