@@ -12,8 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 enum { TOP, CLIENT, PEER };
+
+#define NO_LOOPBACK "the admin listener is for this machine only: 127.0.0.0/8, ::1, or a Unix socket"
 
 /* Appends a zeroed element to an array. Allocation failures end the program, as kill -9 would at any time. */
 static void *grow(void *list, size_t *n, size_t size)
@@ -69,17 +72,11 @@ static void apply_system_id(struct config_call *call)
     c->system_id_line = call->line;
 }
 
-static void listen_add(struct config_call *call, int family, enum listen_kind kind)
+static void address_set(struct config_call *call, struct skipd_listen *l, int family)
 {
-    struct skipd_conf *c = call->context;
     const struct config_value *address = config_get(call, family == AF_INET ? "A.B.C.D" : "IPV6");
-    struct skipd_listen *l = NULL;
     uint16_t port = htons((uint16_t)number(call, "N"));
 
-    c->listens = grow(c->listens, &c->n_listens, sizeof *c->listens);
-    l = &c->listens[c->n_listens - 1];
-    l->kind = kind;
-    l->line = call->line;
     if (family == AF_INET) {
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
 
@@ -93,6 +90,23 @@ static void listen_add(struct config_call *call, int family, enum listen_kind ki
         memcpy(&l->address, &in6, sizeof in6);
         l->address_len = sizeof in6;
     }
+}
+
+static struct skipd_listen *listen_new(struct config_call *call, enum listen_kind kind)
+{
+    struct skipd_conf *c = call->context;
+    struct skipd_listen *l = NULL;
+
+    c->listens = grow(c->listens, &c->n_listens, sizeof *c->listens);
+    l = &c->listens[c->n_listens - 1];
+    l->kind = kind;
+    l->line = call->line;
+    return l;
+}
+
+static void listen_add(struct config_call *call, int family, enum listen_kind kind)
+{
+    address_set(call, listen_new(call, kind), family);
 }
 
 static void apply_listen_ipv4(struct config_call *call)
@@ -123,6 +137,41 @@ static void apply_listen_etsi014_ipv4(struct config_call *call)
 static void apply_listen_etsi014_ipv6(struct config_call *call)
 {
     listen_add(call, AF_INET6, LISTEN_ETSI014);
+}
+
+static void apply_admin_unix(struct config_call *call)
+{
+    struct skipd_listen *l = listen_new(call, LISTEN_ADMIN);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const char *mode = word(call, "MODE");
+    char *path = config_file_name(call, "PATH"), *end = NULL;
+
+    l->mode = mode != NULL ? (unsigned)strtoul(mode, &end, 8) : 0660;
+    if (mode != NULL && (*end != '\0' || mode[0] == '-' || l->mode > 0777))
+        config_wrong(call, "a mode is three octal digits, as of chmod(1)");
+    if (path == NULL)
+        abort();
+    if (strlen(path) >= sizeof un.sun_path)
+        config_wrong(call, "the name of a socket has at most %zu bytes", sizeof un.sun_path - 1);
+    else
+        memcpy(un.sun_path, path, strlen(path));
+    free(path);
+    memcpy(&l->address, &un, sizeof un);
+    l->address_len = sizeof un;
+}
+
+static void apply_admin_ipv4(struct config_call *call)
+{
+    listen_add(call, AF_INET, LISTEN_ADMIN);
+    if (config_get(call, "A.B.C.D")->group.bytes[0] != 127)
+        config_wrong(call, NO_LOOPBACK);
+}
+
+static void apply_admin_ipv6(struct config_call *call)
+{
+    listen_add(call, AF_INET6, LISTEN_ADMIN);
+    if (memcmp(config_get(call, "IPV6")->group.bytes, &in6addr_loopback, sizeof in6addr_loopback) != 0)
+        config_wrong(call, NO_LOOPBACK);
 }
 
 static void apply_certificate_file(struct config_call *call)
@@ -378,6 +427,16 @@ static const struct config_command COMMANDS[] = {
      apply_listen_etsi014_ipv4, NULL},
     {CONFIG_IN(TOP), "listen etsi014 ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.",
      apply_listen_etsi014_ipv6, NULL},
+    {CONFIG_IN(TOP), "admin unix <PATH:file> [mode <MODE:4>]", 0, 0,
+     "Shows operators what goes on, by HTTP at this Unix socket: a page at /, OpenMetrics at /metrics, "
+     "health in "
+     "JSON at /health; nothing can be changed there, and no key is shown.\nMODE is that of the file in octal "
+     "digits, by default 660. Without an admin command, there is no such listener.",
+     apply_admin_unix, NULL},
+    {CONFIG_IN(TOP), "admin ipv4 <A.B.C.D:ipv4> port <N:0-65535>", 0, 0,
+     "The same at a loopback address, for everybody on this machine.", apply_admin_ipv4, NULL},
+    {CONFIG_IN(TOP), "admin ipv6 <IPV6:ipv6> port <N:0-65535>", 0, 0, "The same for IPv6.", apply_admin_ipv6,
+     NULL},
     {CONFIG_IN(TOP), "tls certificate <FILE:file> key <KEY:file>", 0, CONFIG_ONCE,
      "Certificate chain and private key (PEM), for those who do not use a PSK.", apply_certificate_file,
      NULL},
@@ -578,6 +637,14 @@ static void peers_check(struct skipd_conf *c, struct config_errors *errors)
     }
 }
 
+/* 0: none, or any */
+static unsigned port_of(const struct skipd_listen *l)
+{
+    return l->address.ss_family == AF_INET    ? ntohs(((const struct sockaddr_in *)&l->address)->sin_port)
+           : l->address.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&l->address)->sin6_port)
+                                              : 0;
+}
+
 static void listens_check(const struct skipd_conf *c, struct config_errors *errors)
 {
     bool served = false;
@@ -585,7 +652,11 @@ static void listens_check(const struct skipd_conf *c, struct config_errors *erro
     for (size_t i = 0; i < c->n_listens; i++) {
         const struct skipd_listen *l = &c->listens[i];
 
-        served = served || l->kind != LISTEN_PEERS;
+        served = served || l->kind == LISTEN_SKIP || l->kind == LISTEN_ETSI014;
+        for (size_t j = 0; l->kind == LISTEN_ADMIN && port_of(l) != 0 && j < c->n_listens; j++)
+            if (c->listens[j].kind != LISTEN_ADMIN && port_of(l) == port_of(&c->listens[j]))
+                config_error(errors, l->line, "the port of the 'listen' in line %u is no admin port",
+                             c->listens[j].line);
         if (l->kind == LISTEN_ETSI014 && (c->certificate == NULL || c->trustpoint == NULL))
             config_error(errors, l->line,
                          "ETSI 014 is spoken with certificates on both sides: 'tls certificate' and 'tls "

@@ -90,11 +90,13 @@ enum listen_kind {
     LISTEN_SKIP,
     LISTEN_ETSI014, /* ETSI GS QKD 014, with certificates on both sides */
     LISTEN_PEERS,   /* the link of other key sources */
+    LISTEN_ADMIN,   /* HTTP for operators, in the clear: loopback or a Unix socket */
 };
 
 struct skipd_listen {
     struct sockaddr_storage address;
     socklen_t address_len;
+    unsigned mode; /* of a Unix socket */
     enum listen_kind kind;
     unsigned line;
 };

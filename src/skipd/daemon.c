@@ -28,6 +28,7 @@ struct daemon {
     struct service *service;
     struct keeper *keeper;
     struct http_server *http;
+    struct admin *admin;
     struct listeners *listeners;
     struct event *signals[3], *ending;
     bool ends;
@@ -59,7 +60,8 @@ static bool parts_make(struct daemon *d, struct fault *fault)
     if ((d->service = service_new(d->base, d->queue, d->seal)) != NULL &&
         (d->keeper = keeper_new(d->base, d->service)) != NULL &&
         (d->http = http_server_new(d->base, d->service)) != NULL &&
-        (d->listeners = listeners_new(d->http, d->keeper)) != NULL)
+        (d->admin = admin_new(d->base, d->service)) != NULL &&
+        (d->listeners = listeners_new(d->http, d->keeper, d->admin)) != NULL)
         return true;
     fault_set(fault, "no memory");
     return false;
@@ -221,6 +223,7 @@ void daemon_free(struct daemon *d)
         return;
     if (d->ready_file != NULL)
         unlink(d->ready_file);
+    admin_free(d->admin);
     if (d->service != NULL)
         service_stop(d->service);
     if (d->keeper != NULL)
@@ -240,6 +243,7 @@ void daemon_free(struct daemon *d)
     if (d->base != NULL)
         event_base_free(d->base);
     http_server_free(d->http);
+    statistics_end();
     skipd_conf_free(d->conf);
     free(d);
 }
@@ -255,6 +259,7 @@ struct daemon *daemon_start(const char *path, const struct skipd_conf *conf, con
         fault_set(fault, "no memory, or no event loop");
         goto bad;
     }
+    statistics_begin();
     d->path = path;
     if (!store_ready(d, conf, fault) || !parts_make(d, fault) || !configure(d, conf, fault))
         goto bad;

@@ -24,7 +24,7 @@ struct http_exchange {
     struct quota *quota; /* with this request counted */
     uint64_t began;
     char from[80];
-    const char *kind;
+    enum request_kind kind;
     char remote[SYSTEM_ID_MAX + 1];
     char key_id[2 * KEY_ID_MAX + 1];
 };
@@ -39,9 +39,9 @@ const struct skipd_client *http_client(const struct http_exchange *x)
     return x->client;
 }
 
-void http_note(struct http_exchange *x, const char *kind, const char *remote, const char *key_id)
+void http_note(struct http_exchange *x, enum request_kind kind, const char *remote, const char *key_id)
 {
-    if (kind != NULL)
+    if (kind != REQUEST_OTHER)
         x->kind = kind;
     if (remote != NULL)
         snprintf(x->remote, sizeof x->remote, "%s", remote);
@@ -122,11 +122,12 @@ static const char *status_text(int status)
 
 static void log_answer(const struct http_exchange *x, int status, const char *reason)
 {
-    log_write(
-        status < 500 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "client '%s' (%s): %s%s%s%s%s%s: %d%s%s (%llu ms)",
-        x->client != NULL ? x->client->name : "?", x->from, x->kind, x->remote[0] != '\0' ? " remote '" : "",
-        x->remote, x->remote[0] != '\0' ? "'" : "", x->key_id[0] != '\0' ? " id " : "", x->key_id, status,
-        reason != NULL ? " " : "", reason != NULL ? reason : "", (unsigned long long)(clock_ms() - x->began));
+    log_write(status < 500 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+              "client '%s' (%s): %s%s%s%s%s%s: %d%s%s (%llu ms)", x->client != NULL ? x->client->name : "?",
+              x->from, x->dialect->kinds[x->kind], x->remote[0] != '\0' ? " remote '" : "", x->remote,
+              x->remote[0] != '\0' ? "'" : "", x->key_id[0] != '\0' ? " id " : "", x->key_id, status,
+              reason != NULL ? " " : "", reason != NULL ? reason : "",
+              (unsigned long long)(clock_ms() - x->began));
 }
 
 /* Sends `body` (NULL: nothing) and ends the exchange. */
@@ -136,6 +137,7 @@ static void finish(struct http_exchange *x, int status, const char *reason, stru
     const struct connection *c = connection_of(x->req);
 
     log_answer(x, status, reason);
+    statistics_request(x->client != NULL ? x->client->name : NULL, x->dialect->number, x->kind, status);
     evhttp_add_header(headers, "Content-Type", "application/json");
     evhttp_add_header(headers, "Cache-Control", "no-store");
     if (status == 429 || status == 503)
@@ -311,7 +313,7 @@ void http_request(struct evhttp_request *req, void *context)
     x->dialect = face->dialect;
     x->req = req;
     x->began = clock_ms();
-    x->kind = "request";
+    x->kind = REQUEST_OTHER;
     snprintf(x->from, sizeof x->from, "%s", tls_from(bufferevent_openssl_get_ssl(c->bev)));
     http_server_count(s, 1);
     if (!authenticate(x, c) || !admit(x, c))

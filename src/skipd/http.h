@@ -6,6 +6,7 @@
 #define PPK_SKIPD_HTTP_H
 
 #include "skipd/service.h"
+#include "skipd/statistics.h"
 
 struct http_server;
 
@@ -13,10 +14,11 @@ struct http_server;
 struct http_exchange;
 
 struct http_dialect {
-    const char *name;
-    const char *error_member; /* of the JSON object that tells the reason of an error */
-    int refused;              /* status for those who are no client */
-    bool only_certificates;   /* no PSKs */
+    enum request_dialect number;
+    const char *kinds[REQUEST_KINDS]; /* what the log calls its requests */
+    const char *error_member;         /* of the JSON object that tells the reason of an error */
+    int refused;                      /* status for those who are no client */
+    bool only_certificates;           /* no PSKs */
     /* Handles a request of an authenticated client, now or later: exactly one http_answer_*() per exchange.
      * `method` is "GET" or another one
      * ("?" for those that are none of HTTP's usual ones); path and query (NULL: none) are still
@@ -30,8 +32,9 @@ extern const struct http_dialect http_skip, http_etsi014;
 struct service *http_service(const struct http_exchange *x);
 const struct skipd_client *http_client(const struct http_exchange *x);
 
-/* What the log line says of the request: the kind ("key"), remote system and key ID; NULL: as it was. */
-void http_note(struct http_exchange *x, const char *kind, const char *remote, const char *key_id);
+/* What the log line says of the request, and what it is counted as: the kind, remote system and key ID;
+ * REQUEST_OTHER, NULL: as it was. */
+void http_note(struct http_exchange *x, enum request_kind kind, const char *remote, const char *key_id);
 
 /* Answers with a JSON text. */
 void http_answer_json(struct http_exchange *x, const char *json);

@@ -213,7 +213,7 @@ static bool on_key(void *context, const struct service_answer *answer)
         return false;
     }
     hex_encode(hex, answer->id.data, answer->id.len);
-    http_note(x, NULL, NULL, hex);
+    http_note(x, REQUEST_OTHER, NULL, hex);
     json = secmem_alloc(sizeof HEAD + UUID_TEXT + sizeof MIDDLE + BASE64_LEN(answer->key.len) + sizeof TAIL);
     if (json == NULL) {
         http_answer_error(x, 503, "no memory for the answer");
@@ -237,7 +237,7 @@ static void answer_dec_keys(struct http_exchange *x, const struct wish *w)
     char hex[2 * KEY_ID_LEN + 1] = "";
 
     hex_encode(hex, w->key_id, KEY_ID_LEN);
-    http_note(x, NULL, NULL, hex);
+    http_note(x, REQUEST_OTHER, NULL, hex);
     service_key_by_id(http_service(x), http_client(x), w->sae, (struct span){w->key_id, KEY_ID_LEN}, on_key,
                       x);
 }
@@ -284,6 +284,7 @@ static void answer_status(struct http_exchange *x, const struct wish *w)
 
 struct method {
     const char *name;
+    enum request_kind kind;
     enum permission needs;
     /* GET's query and POST's body; NULL: there are no parameters, and no POST */
     bool (*query)(const char *query, struct wish *w, struct fault *fault);
@@ -292,9 +293,9 @@ struct method {
 };
 
 static const struct method METHODS[] = {
-    {"status", PERMIT_CAPABILITIES, NULL, NULL, answer_status},
-    {"enc_keys", PERMIT_KEY, enc_keys_query, enc_keys_members, answer_enc_keys},
-    {"dec_keys", PERMIT_KEY_ID, dec_keys_query, dec_keys_members, answer_dec_keys},
+    {"status", REQUEST_CAPABILITIES, PERMIT_CAPABILITIES, NULL, NULL, answer_status},
+    {"enc_keys", REQUEST_KEY, PERMIT_KEY, enc_keys_query, enc_keys_members, answer_enc_keys},
+    {"dec_keys", REQUEST_KEY_BY_ID, PERMIT_KEY_ID, dec_keys_query, dec_keys_members, answer_dec_keys},
 };
 
 /* The method and the other SAE's ID of "/api/v1/keys/SAE/METHOD". NULL: another path; `sae` is "" if it is
@@ -328,7 +329,7 @@ static bool handle(struct http_exchange *x, const char *method, const char *path
 
     if (m == NULL)
         return false;
-    http_note(x, m->name, sae, NULL);
+    http_note(x, m->kind, sae, NULL);
     if ((!post && strcmp(method, "GET") != 0) || (post && m->members == NULL)) {
         http_answer_method(x, m->members != NULL ? "GET, POST" : "GET");
         return true;
@@ -352,7 +353,8 @@ static bool handle(struct http_exchange *x, const char *method, const char *path
     return true;
 }
 
-const struct http_dialect http_etsi014 = {.name = "etsi014",
+const struct http_dialect http_etsi014 = {.number = DIALECT_ETSI014,
+                                          .kinds = {"request", "status", "enc_keys", "dec_keys", "entropy"},
                                           .error_member = "message",
                                           .refused = 401,
                                           .only_certificates = true,

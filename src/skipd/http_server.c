@@ -115,6 +115,7 @@ static void on_closed(void *context, const char *from, bool established, const c
     if (c->quota != NULL)
         quota_disconnected(c->quota);
     s->n_connections--;
+    statistics_disconnected(established);
     if (s->full && !s->stopped) {
         s->full = false;
         listeners_enable(s, true);
@@ -152,6 +153,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
         c->next->self = &c->next;
     s->connections = c;
     timer_start(c, s->conf->handshake_timeout_s);
+    statistics_connected();
     if (++s->n_connections >= s->conf->max_connections) {
         s->full = true;
         listeners_enable(s, false);

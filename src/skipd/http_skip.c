@@ -50,7 +50,7 @@ static bool on_key(void *context, const struct service_answer *answer)
         return true;
     }
     hex_encode(id, answer->id.data, answer->id.len);
-    http_note(x, NULL, NULL, id);
+    http_note(x, REQUEST_OTHER, NULL, id);
     json = secmem_alloc(2 * (answer->id.len + answer->key.len) + 32);
     if (json == NULL) {
         http_answer_error(x, 503, "no memory for the answer");
@@ -65,7 +65,7 @@ static bool on_key(void *context, const struct service_answer *answer)
 }
 
 /* The concrete remoteSystemID of the query. False: answered. */
-static bool remote_of(struct http_exchange *x, const char *kind, const char *query,
+static bool remote_of(struct http_exchange *x, enum request_kind kind, const char *query,
                       char remote[static SYSTEM_ID_MAX + 1])
 {
     enum query_result r = query_value(query, "remoteSystemID", remote, SYSTEM_ID_MAX + 1);
@@ -85,7 +85,7 @@ static void handle_key(struct http_exchange *x, const char *query)
     char remote[SYSTEM_ID_MAX + 1];
     uint32_t bits = 0;
 
-    if (!remote_of(x, "key", query, remote))
+    if (!remote_of(x, REQUEST_KEY, query, remote))
         return;
     switch (query_number(query, "size", &bits)) {
     case QUERY_ABSENT:
@@ -108,13 +108,13 @@ static void handle_key_id(struct http_exchange *x, const char *text, const char 
     size_t len = key_id_decode(text, id);
 
     if (len == 0) {
-        http_note(x, "key by ID", NULL, NULL);
+        http_note(x, REQUEST_KEY_BY_ID, NULL, NULL);
         http_answer_error(x, 400, "keyId is malformed");
         return;
     }
     hex_encode(hex, id, len);
-    http_note(x, "key by ID", NULL, hex);
-    if (remote_of(x, "key by ID", query, remote))
+    http_note(x, REQUEST_KEY_BY_ID, NULL, hex);
+    if (remote_of(x, REQUEST_KEY_BY_ID, query, remote))
         service_key_by_id(http_service(x), http_client(x), remote, (struct span){id, len}, on_key, x);
 }
 
@@ -126,7 +126,7 @@ static void handle_entropy(struct http_exchange *x, const char *query)
     uint8_t *bytes = NULL;
     char *json = NULL, *end = NULL;
 
-    http_note(x, "entropy", NULL, NULL);
+    http_note(x, REQUEST_ENTROPY, NULL, NULL);
     if (r == QUERY_MALFORMED || r == QUERY_TWICE || bits == 0) {
         http_answer_error(x, 400, "minentropy is malformed");
         return;
@@ -169,7 +169,7 @@ static void handle_capabilities(struct http_exchange *x)
     const struct skipd_client *client = http_client(x);
     struct remotes r = {0};
 
-    http_note(x, "capabilities", NULL, NULL);
+    http_note(x, REQUEST_CAPABILITIES, NULL, NULL);
     text_printf(&r.json, "{\"entropy\":%s,\"key\":%s,\"algorithm\":\"skipd-sync-tls13\",\"localSystemID\":",
                 (client->permissions & PERMIT_ENTROPY) != 0 ? "true" : "false",
                 (client->permissions & (PERMIT_KEY | PERMIT_KEY_ID)) != 0 ? "true" : "false");
@@ -222,5 +222,8 @@ static bool handle(struct http_exchange *x, const char *method, const char *path
     return true;
 }
 
-const struct http_dialect http_skip = {
-    .name = "skip", .error_member = "error", .refused = 403, .handle = handle};
+const struct http_dialect http_skip = {.number = DIALECT_SKIP,
+                                       .kinds = {"request", "capabilities", "key", "key by ID", "entropy"},
+                                       .error_member = "error",
+                                       .refused = 403,
+                                       .handle = handle};

@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct listener {
@@ -22,16 +24,56 @@ struct list {
 struct listeners {
     struct http_server *http;
     struct keeper *keeper;
+    struct admin *admin;
     struct list now, next; /* next: while it is prepared */
 };
+
+/* Takes away the file of a socket that nobody listens at. */
+static void stale_remove(const struct sockaddr_un *un)
+{
+    struct stat st = {0};
+    int fd = -1;
+
+    if (lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)un, sizeof *un) != 0 && errno == ECONNREFUSED)
+        unlink(un->sun_path);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int unix_bind(const struct skipd_listen *l, struct fault *fault)
+{
+    struct sockaddr_un un;
+    mode_t before = 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool ok = false;
+
+    memcpy(&un, &l->address, sizeof un);
+    stale_remove(&un);
+    before = umask(0777); /* nobody gets in before the mode is what it is to be */
+    ok = fd >= 0 && bind(fd, (struct sockaddr *)&un, sizeof un) == 0;
+    umask(before);
+    if (!ok || chmod(un.sun_path, l->mode) != 0) {
+        fault_set(fault, "%s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
+}
 
 /* Returns the socket, or -1 with the reason in `fault`. */
 static int socket_bind(const struct skipd_listen *l, struct fault *fault)
 {
     const struct sockaddr *address = (const struct sockaddr *)&l->address;
     const int one = 1;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = -1;
 
+    if (address->sa_family == AF_UNIX)
+        return unix_bind(l, fault);
+    fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         if (address->sa_family == AF_INET6)
@@ -45,11 +87,15 @@ static int socket_bind(const struct skipd_listen *l, struct fault *fault)
     return -1;
 }
 
-/* "ADDRESS:PORT" */
+/* "ADDRESS:PORT", or the name of a Unix socket */
 static void address_print(const struct sockaddr_storage *a, socklen_t len, struct text *out)
 {
     char host[INET6_ADDRSTRLEN] = "?", port[8] = "?";
 
+    if (a->ss_family == AF_UNIX) {
+        text_printf(out, "%s", ((const struct sockaddr_un *)a)->sun_path);
+        return;
+    }
     getnameinfo((const struct sockaddr *)a, len, host, sizeof host, port, sizeof port,
                 NI_NUMERICHOST | NI_NUMERICSERV);
     text_printf(out, a->ss_family == AF_INET ? "%s:%s" : "[%s]:%s", host, port);
@@ -57,8 +103,10 @@ static void address_print(const struct sockaddr_storage *a, socklen_t len, struc
 
 void listeners_print(const struct listeners *all, struct text *out)
 {
-    static const char *const WORDS[] = {
-        [LISTEN_SKIP] = "listen", [LISTEN_ETSI014] = "listen-etsi014", [LISTEN_PEERS] = "listen-peers"};
+    static const char *const WORDS[] = {[LISTEN_SKIP] = "listen",
+                                        [LISTEN_ETSI014] = "listen-etsi014",
+                                        [LISTEN_PEERS] = "listen-peers",
+                                        [LISTEN_ADMIN] = "listen-admin"};
 
     for (size_t i = 0; i < all->now.n; i++) {
         struct sockaddr_storage a = {0};
@@ -76,7 +124,7 @@ void listeners_print(const struct listeners *all, struct text *out)
 
 static bool is_same(const struct skipd_listen *a, const struct skipd_listen *b)
 {
-    return a->kind == b->kind && a->address_len == b->address_len &&
+    return a->kind == b->kind && a->mode == b->mode && a->address_len == b->address_len &&
            memcmp(&a->address, &b->address, a->address_len) == 0;
 }
 
@@ -103,8 +151,9 @@ static bool open_one(struct listeners *all, struct listener *l, struct fault *fa
     if (l->fd < 0)
         return false;
     l->fresh = true;
-    ok = l->what.kind == LISTEN_PEERS ? keeper_listen(all->keeper, l->fd, fault)
-                                      : http_server_listen(all->http, l->fd, l->what.kind, fault);
+    ok = l->what.kind == LISTEN_PEERS   ? keeper_listen(all->keeper, l->fd, fault)
+         : l->what.kind == LISTEN_ADMIN ? admin_listen(all->admin, l->fd, fault)
+                                        : http_server_listen(all->http, l->fd, l->what.kind, fault);
     if (!ok)
         close(l->fd);
     return ok;
@@ -112,10 +161,17 @@ static bool open_one(struct listeners *all, struct listener *l, struct fault *fa
 
 static void close_one(struct listeners *all, const struct listener *l)
 {
-    if (l->what.kind == LISTEN_PEERS)
+    switch (l->what.kind) {
+    case LISTEN_PEERS:
         keeper_unlisten(all->keeper, l->fd);
-    else
+        break;
+    case LISTEN_ADMIN:
+        admin_unlisten(all->admin, l->fd);
+        break;
+    default:
         http_server_unlisten(all->http, l->fd);
+        break;
+    }
 }
 
 bool listeners_prepare(struct listeners *all, const struct skipd_conf *conf, struct fault *fault)
@@ -171,12 +227,12 @@ void listeners_abandon(struct listeners *all)
     all->next = (struct list){0};
 }
 
-struct listeners *listeners_new(struct http_server *http, struct keeper *keeper)
+struct listeners *listeners_new(struct http_server *http, struct keeper *keeper, struct admin *admin)
 {
     struct listeners *all = calloc(1, sizeof *all);
 
     if (all != NULL)
-        *all = (struct listeners){.http = http, .keeper = keeper};
+        *all = (struct listeners){.http = http, .keeper = keeper, .admin = admin};
     return all;
 }
 

@@ -3,15 +3,16 @@
 #ifndef PPK_SKIPD_LISTEN_H
 #define PPK_SKIPD_LISTEN_H
 
+#include "skipd/admin.h"
 #include "skipd/http.h"
 #include "skipd/keeper.h"
 
 struct listeners;
 
-/* Both outlive it. NULL: no memory. */
-struct listeners *listeners_new(struct http_server *http, struct keeper *keeper);
+/* All outlive it. NULL: no memory. */
+struct listeners *listeners_new(struct http_server *http, struct keeper *keeper, struct admin *admin);
 
-/* Forgets what listens, which http and keeper close. NULL is allowed. */
+/* Forgets what listens, which http, keeper and admin close. NULL is allowed. */
 void listeners_free(struct listeners *all);
 
 /* A configuration takes effect, as in service.h (http and keeper prepare before): new sockets are bound
@@ -21,7 +22,7 @@ void listeners_commit(struct listeners *all);
 void listeners_abandon(struct listeners *all);
 
 /* A line "listen ADDRESS:PORT" for each, with the port that it has got; the word is listen-peers or
- * listen-etsi014 for those. */
+ * listen-etsi014 for those, and listen-admin with an address or the name of a Unix socket. */
 void listeners_print(const struct listeners *all, struct text *out);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/service.h"
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "skipd/delivery.h"
 #include "skipd/link.h"
+#include "skipd/statistics.h"
 #include "skipd/tls.h"
 
 #include <openssl/crypto.h>
@@ -40,6 +42,7 @@ struct birth {
     service_done *done;
     void *context;
     char peer[65];
+    uint64_t began; /* clock_ms(); 0: no other key source has a part in it */
 };
 
 /* A key from a peer: on its way into the store. */
@@ -49,6 +52,7 @@ struct keeping {
     uint8_t *key; /* working memory */
     size_t key_len;
     uint64_t number;
+    char peer[65]; /* who it came from; "": another client of ours */
     service_kept *done;
     void *context;
 };
@@ -56,6 +60,11 @@ struct keeping {
 const struct skipd_conf *service_conf(const struct service *s)
 {
     return s->now.conf;
+}
+
+struct store_queue *service_queue(const struct service *s)
+{
+    return s->queue;
 }
 
 static void refuse(service_done *done, void *context, enum service_status status, const char *reason)
@@ -109,6 +118,8 @@ static void birth_result(void *context, enum sync_result result, const char *dow
     struct fault reason = {0};
     enum service_status status = SERVICE_UNAVAILABLE;
 
+    if (b->began != 0)
+        statistics_sent(b->peer, down != NULL ? SYNC_NO_ANSWER : result, clock_ms() - b->began);
     if (down == NULL && result == SYNC_OK) {
         birth_end(b, SERVICE_OK, NULL);
         return;
@@ -213,10 +224,12 @@ void service_key_new(struct service *s, const struct skipd_client *client, const
     b->put.message.ttl_s = c->lifetime_s + c->sync_timeout_ms / 1000 + 2;
     b->put.done = birth_result;
     b->put.context = b;
-    if (peer == NULL)
+    if (peer == NULL) {
         service_keep(s, NULL, &b->put.message, birth_kept_here, b);
-    else
+    } else {
+        b->began = clock_ms();
         link_put(s->now.ways[peer - c->peers].link, &b->put);
+    }
 }
 
 /* ---- keys by ID ---- */
@@ -272,6 +285,8 @@ static void kept(struct store_op *op)
     default:
         break;
     }
+    if (k->peer[0] != '\0')
+        statistics_received(k->peer, r);
     k->done(k->context, k->number, r);
     secmem_free(k->key);
     free(k);
@@ -293,6 +308,8 @@ void service_keep(struct service *s, const struct skipd_peer *from, const struct
     struct seal_label label;
 
     if (!keep_allowed(s, from, put)) {
+        if (from != NULL)
+            statistics_received(from->name, SYNC_UNKNOWN);
         done(context, put->number, SYNC_UNKNOWN);
         return;
     }
@@ -305,6 +322,8 @@ void service_keep(struct service *s, const struct skipd_peer *from, const struct
     k->key_len = put->key.len;
     k->service = s;
     k->number = put->number;
+    if (from != NULL)
+        memcpy(k->peer, from->name, strlen(from->name));
     k->done = done;
     k->context = context;
     k->op.kind = STORE_OP_PUT;
@@ -324,6 +343,8 @@ bad:
     if (k != NULL)
         secmem_free(k->key);
     free(k);
+    if (from != NULL)
+        statistics_received(from->name, SYNC_FAILED);
     done(context, put->number, SYNC_FAILED);
 }
 

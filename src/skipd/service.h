@@ -51,6 +51,7 @@ void service_free(struct service *s); /* NULL is allowed */
 
 /* The configuration that is in effect. */
 const struct skipd_conf *service_conf(const struct service *s);
+struct store_queue *service_queue(const struct service *s);
 
 /* Where a client's keys for a remote system go. */
 struct service_route {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/store_queue.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "skipd/statistics.h"
 
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -15,6 +17,10 @@
 #define QUEUE_MAX      8192
 #define BATCH_MAX      1024
 #define EXPIRE_EVERY_S 1
+/* A transaction that takes longer than this tells of a store that hangs. */
+#define SLOW_MS 5000
+/* A failure is told this long, if nothing was kept or taken since. */
+#define FAULT_MS 30000
 
 struct list {
     struct store_op *first, **last;
@@ -37,6 +43,10 @@ struct store_queue {
     pthread_cond_t wake;
     struct list todo, done;
     uint64_t waiting;
+    size_t running_ops; /* of the batch at hand, and since when */
+    uint64_t running_since;
+    struct fault fault; /* of the last batch that failed, or "", and when it did */
+    uint64_t failed_at;
     bool ending;
 };
 
@@ -134,13 +144,14 @@ static struct store_op *batch_sort(struct store_queue *q, struct store_op *first
 
 /* One transaction for all; if that fails, one for each, so that an operation that the store cannot do fails
  * alone. */
-static void batch_run(struct store_queue *q, struct store_op *first)
+static void batch_run(struct store_queue *q, struct store_op *first, struct fault *why)
 {
     struct fault fault = {0};
 
     if (transact(q, first, NULL, &fault))
         return;
     log_write(LOG_LEVEL_ERROR, "%s", fault.text);
+    *why = fault;
     for (struct store_op *op = first; op != NULL; op = op->next)
         if (first->next == NULL || !transact(q, op, op->next, &fault)) {
             op->result = STORE_FAILED;
@@ -153,14 +164,25 @@ static void batch_run(struct store_queue *q, struct store_op *first)
 /* Carries out some of what is to be done; called with the lock held. False: there is nothing. */
 static bool batch_next(struct store_queue *q)
 {
+    size_t before = q->todo.count;
     struct store_op *batch = list_take(&q->todo, BATCH_MAX), *next = NULL;
+    struct fault why = {0};
+    bool work = false; /* not only looking for what has expired, which may not need the disk */
 
     if (batch == NULL)
         return false;
+    q->running_ops = before - q->todo.count;
+    q->running_since = clock_ms();
     pthread_mutex_unlock(&q->lock);
+    work = batch->next != NULL || batch->kind != STORE_OP_EXPIRE;
     batch = batch_sort(q, batch);
-    batch_run(q, batch);
+    batch_run(q, batch, &why);
     pthread_mutex_lock(&q->lock);
+    q->running_ops = 0;
+    if (why.text[0] != '\0')
+        q->failed_at = clock_ms();
+    if (why.text[0] != '\0' || work)
+        q->fault = why;
     for (; batch != NULL; batch = next) {
         next = batch->next;
         list_append(&q->done, batch);
@@ -202,6 +224,8 @@ static bool report(struct store_queue *q)
     any = op != NULL;
     for (; op != NULL; op = next) {
         next = op->next;
+        if (op->result == STORE_FAILED)
+            statistics_store_failed();
         op->done(op);
     }
     return any;
@@ -331,4 +355,16 @@ uint64_t store_queue_waiting(struct store_queue *q)
     n = q->waiting;
     pthread_mutex_unlock(&q->lock);
     return n;
+}
+
+void store_queue_state(struct store_queue *q, struct store_queue_state *out)
+{
+    pthread_mutex_lock(&q->lock);
+    out->waiting = q->waiting;
+    out->depth = q->todo.count + q->running_ops;
+    out->fault = clock_ms() - q->failed_at < FAULT_MS ? q->fault : (struct fault){0};
+    if (q->running_ops > 0 && clock_ms() - q->running_since > SLOW_MS)
+        fault_set(&out->fault, "the store has not answered for %llu s",
+                  (unsigned long long)(clock_ms() - q->running_since) / 1000);
+    pthread_mutex_unlock(&q->lock);
 }

@@ -40,4 +40,12 @@ bool store_queue_add(struct store_queue *q, struct store_op *op);
 /* Keys that wait for being fetched. */
 uint64_t store_queue_waiting(struct store_queue *q);
 
+struct store_queue_state {
+    uint64_t waiting;   /* keys */
+    size_t depth;       /* operations that are not done yet */
+    struct fault fault; /* "": keys can be kept and taken, as far as is known */
+};
+
+void store_queue_state(struct store_queue *q, struct store_queue_state *out);
+
 #endif
