@@ -102,7 +102,7 @@ static void on_read(struct bufferevent *bev, void *context)
     end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
     if (end.pos < 0 && evbuffer_get_length(in) < HEAD_MAX)
         return;
-    if (end.pos < 0 || end.pos > HEAD_MAX)
+    if (end.pos <= 0 || end.pos > HEAD_MAX)
         admin_answer(c->admin->service, "", 0, c->any_host, &answer);
     else
         admin_answer(c->admin->service, (const char *)evbuffer_pullup(in, end.pos), (size_t)end.pos,
@@ -206,8 +206,10 @@ void admin_free(struct admin *a)
 {
     if (a == NULL)
         return;
-    while (a->connections != NULL)
-        connection_free(a->connections);
+    for (struct connection *c = a->connections, *next = NULL; c != NULL; c = next) {
+        next = c->next;
+        connection_free(c);
+    }
     for (size_t i = 0; i < ADMIN_LISTEN_MAX; i++)
         if (a->sockets[i].listener != NULL)
             socket_close(&a->sockets[i]);

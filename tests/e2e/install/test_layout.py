@@ -20,7 +20,7 @@ FILES = {
     'ppkctl': ['usr/bin/ppkctl', 'usr/share/man/man1/ppkctl.1', 'usr/share/bash-completion/completions/ppkctl'],
     'skipd': ['usr/sbin/skipd', 'usr/share/man/man5/skipd.conf.5', 'usr/share/man/man8/skipd.8',
               'usr/share/bash-completion/completions/skipd', 'usr/lib/systemd/system/skipd@.service',
-              'usr/share/doc/skipd/examples/skipd.conf'],
+              'usr/share/doc/skipd/examples/skipd.conf', 'usr/share/doc/skipd/examples/grafana-ppk-pkcs11.json'],
     'ppk-pkcs11-server': ['usr/lib/systemd/system/ppk-pkcs11-server.socket', 'usr/lib/systemd/system/ppk-pkcs11-server@.service',
                           'usr/lib/sysusers.d/ppk-pkcs11.conf'],
     'strongswan-plugin-ppk': ['usr/lib/ipsec/plugins/libstrongswan-ppk.so', 'etc/strongswan.d/charon/ppk.conf',

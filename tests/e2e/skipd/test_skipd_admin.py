@@ -17,10 +17,7 @@ from html.parser import HTMLParser
 
 from keysource import PairCase, SKIPD
 
-try:
-    from prometheus_client.openmetrics.parser import text_string_to_metric_families
-except ImportError:
-    text_string_to_metric_families = None
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 CHROMIUM = shutil.which("chromium")
 ODD = "<img src=x onerror=alert(1)> \\\"&'"  # a client's name
@@ -50,8 +47,6 @@ class Admin(PairCase):
         status, headers, body = self.curl("/metrics")
         self.assertEqual((status, headers["content-type"]), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
         self.assertTrue(body.endswith("\n# EOF\n"))
-        if text_string_to_metric_families is None:
-            self.skipTest("no python3-prometheus-client")
         samples = {}
         for family in text_string_to_metric_families(body):
             self.assertTrue(family.name.startswith("skipd_"), family.name)
@@ -114,6 +109,32 @@ class Admin(PairCase):
         for key, value in m.items():
             if key[0].endswith(("_total", "_count", "_bucket", "_sum")):
                 self.assertGreaterEqual(later[key], value, key)
+
+    def test_the_dashboard(self):
+        """Each metric and each label that Grafana is told to show is there."""
+        with open(os.path.join(os.environ["PPK_SOURCE_DIR"], "conf", "grafana-ppk-pkcs11.json"), encoding="utf-8") as f:
+            dashboard = json.load(f)
+        wanted = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
+        self.assertGreater(len(wanted), 25)
+        self.assertEqual(len({p["id"] for p in dashboard["panels"]}), len(dashboard["panels"]))
+        self.use()
+        samples = [(key[0], {label for label, _ in key[1:]}) for key in self.metrics()]
+        status = os.path.join(self.directory, "status")
+        os.mkdir(status)
+        done = subprocess.run([os.environ["PPKCTL"], "show", "statistics", "--openmetrics"], capture_output=True, text=True, timeout=20, check=True,
+                              env=dict(os.environ, PPK_STATUS_DIR=status))
+        token = {family.name for family in text_string_to_metric_families(done.stdout)}
+        for expr in wanted:
+            names = re.findall(r"\b(?:skipd|ppk)_\w+", expr.replace("$skipd", ""))
+            self.assertTrue(names, expr)
+            labels = set(re.findall(r"(\w+)(?:=~|!=|=)\"", expr)) - {"job", "instance"}
+            for by in re.findall(r"by \(([\w, ]*)\)", expr):
+                labels |= set(by.split(", "))
+            for name in names:
+                if name.startswith("ppk_"):
+                    self.assertIn(re.sub("_(total|bucket|sum|count)$", "", name), token, expr)
+                else:
+                    self.assertTrue([1 for n, have in samples if n == name and labels <= have], f"{name} {labels}: {expr}")
 
     def test_health(self):
         status, headers, body = self.curl("/health")
