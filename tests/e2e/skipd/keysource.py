@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Real skipd processes and their clients, for the tests. Everything is on loopback, in a temporary directory, and ends with the test."""
 import atexit
+import contextlib
 import http.client
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -77,6 +79,7 @@ class KeySource:
         self.ports = {}  # of all listeners, by the word of the ready-file: the last one of each
         self.process = None
         self.extra = ""
+        self.environment = {}
         self.clients = ""
         self.peers = ""
         self.log_path = self.file("log")
@@ -110,7 +113,7 @@ master-key file master
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([SKIPD, "-f", "-c", self.file("conf"), "--ready-file", self.file("ready")],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=dict(os.environ, PPK_LOG="stderr:info"))
+                                            env=dict(os.environ, PPK_LOG="stderr:info", **self.environment))
         living.add(self.process)
         if wait:
             self.wait_ready()
@@ -172,6 +175,14 @@ master-key file master
             if time.monotonic() > end:
                 raise AssertionError(f"{self.name} never logged {text!r}:\n{self.log()[-3000:]}")
             time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def store_of(source):
+    """Its SQLite database, while it does not run."""
+    with contextlib.closing(sqlite3.connect(source.file("db"))) as db:
+        yield db
+        db.commit()
 
 
 class Client:

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What is promised across two key sources: durable before it is answered, exactly once, until it expires."""
-import contextlib
 import os
 import resource
 import signal
 import socket
-import sqlite3
 import threading
 import time
 import unittest
 
-from keysource import KeySource, PairCase, PSK
-
-
-@contextlib.contextmanager
-def store_of(source):
-    with contextlib.closing(sqlite3.connect(source.file("db"))) as db:
-        yield db
-        db.commit()
+from keysource import KeySource, PairCase, PSK, store_of
 
 
 class Sync(PairCase):
