@@ -74,17 +74,20 @@ static void derive(size_t slot, CK_MECHANISM *m, CK_OBJECT_HANDLE base, struct i
     CK_OBJECT_HANDLE o = CK_INVALID_HANDLE;
     CK_ULONG len = input_byte(in);
     CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
+    CK_KEY_TYPE aes = CKK_AES; /* which can be wrapped */
     const uint8_t shape = input_byte(in);
     CK_ATTRIBUTE t[] = {{CKA_VALUE_LEN, &len, sizeof len},
                         {CKA_SENSITIVE, &no, sizeof no},
                         {CKA_EXTRACTABLE, &yes, sizeof yes},
-                        {CKA_DERIVE, &yes, sizeof yes}};
+                        {CKA_DERIVE, &yes, sizeof yes},
+                        {CKA_KEY_TYPE, &aes, sizeof aes}};
+    const CK_ULONG n = shape & 4 ? 5 : 4;
     CK_RV rv;
 
     if (shape & 1) /* without CKA_VALUE_LEN */
-        rv = f->C_DeriveKey(session[slot], m, base, t + 1, 3, &o);
+        rv = f->C_DeriveKey(session[slot], m, base, t + 1, n - 1, &o);
     else
-        rv = f->C_DeriveKey(session[slot], m, base, t, (CK_ULONG)(shape & 2 ? 4 : 1), &o);
+        rv = f->C_DeriveKey(session[slot], m, base, t, shape & 2 ? n : 1, &o);
     if (rv != CKR_OK)
         return;
     value_check(session[slot], o);

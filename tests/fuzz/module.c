@@ -25,6 +25,7 @@ static const char configuration[] =
     "  ppk manual id two key hex " KEY_MARK_HEX "2102030405060708090a0b0c0d0e0f1011121314\n"
     "keyring strict\n"
     " derived-keys sensitive\n"
+    " key-encryption-key card key hex " KEY_MARK_HEX "5102030405060708090a0b0c0d0e0f1011121314\n"
     " peer gamma\n"
     "  ppk manual id three key hex " KEY_MARK_HEX "3102030405060708090a0b0c0d0e0f1011121314\n"
     "  pre-shared-key hex " KEY_MARK_HEX "11223344\n"

@@ -110,6 +110,23 @@ static void test_arguments(void **state)
     expect_rv(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
               f->C_UnwrapKey(s, &kwp, text, out, n, none.a, none.n, &o));
     expect_rv(CKR_KEY_FUNCTION_NOT_PERMITTED, f->C_UnwrapKey(s, &kwp, kek, out, n, none.a, none.n, &o));
+    /* CKA_ALLOWED_MECHANISMS of a key-encryption key */
+    for (int listed = 0; listed < 2; listed++) {
+        const CK_MECHANISM_TYPE types[] = {listed ? CKM_AES_KEY_WRAP_KWP : CKM_SHA256_HMAC};
+        struct template t = {.n = 0};
+        CK_OBJECT_HANDLE limited = 0;
+        template_number(&t, CKA_CLASS, CKO_SECRET_KEY);
+        template_number(&t, CKA_KEY_TYPE, CKK_AES);
+        template_bytes(&t, CKA_VALUE, kek_value, 32);
+        template_bytes(&t, CKA_ALLOWED_MECHANISMS, types, sizeof types);
+        template_bool(&t, CKA_WRAP, true);
+        template_bool(&t, CKA_UNWRAP, true);
+        require_ok(f->C_CreateObject(s, t.a, t.n, &limited));
+        expect_rv(listed ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED,
+                  f->C_WrapKey(s, &kwp, limited, key, out, &n));
+        expect_rv(listed ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED,
+                  f->C_UnwrapKey(s, &kwp, limited, out, n, none.a, none.n, &o));
+    }
     for (CK_ULONG len = 0; len < 64; len++)
         if (len != 40)
             expect_rv_in(f->C_UnwrapKey(s, &kwp, un, out, len, none.a, none.n, &o), CKR_WRAPPED_KEY_LEN_RANGE,
