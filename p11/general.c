@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESERVED_MAX    4096 /* bytes of C_Initialize's pReserved string that are read */
-#define CLOSE_MARGIN_MS 3000 /* what C_Finalize waits for calls beyond the longest bound of a key source */
+#define RESERVED_MAX    4096  /* bytes of C_Initialize's pReserved string that are read */
+#define LOG_LINES       20    /* of one kind, */
+#define LOG_INTERVAL_MS 10000 /* in such a time */
+#define CLOSE_MARGIN_MS 3000  /* what C_Finalize waits for calls beyond the longest bound of a key source */
 
 static struct library *library;
 /* What a forked child has from its parent, and what a call did not return from in time: not to be touched,
@@ -219,7 +221,8 @@ CK_RV general_initialize(const CK_C_INITIALIZE_ARGS *arguments)
         skip_after_fork();
         library_forget();
     }
-    log_open("ppk-pkcs11", NULL);
+    log_limit(LOG_LINES, LOG_INTERVAL_MS);
+    log_open(LIBRARY_LOG_NAME, NULL);
     if (arguments != NULL && !arguments_good(arguments)) {
         log_write(LOG_LEVEL_ERROR, "C_Initialize: some mutex functions are given, and some are not");
         rv = CKR_ARGUMENTS_BAD;
@@ -256,6 +259,7 @@ CK_RV general_finalize(const void *reserved)
         log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");
         library_forget();
     }
+    log_flush();
     gate_closed();
     return CKR_OK;
 }

@@ -14,6 +14,8 @@
 
 #include <pthread.h>
 
+#define LIBRARY_LOG_NAME "ppk-pkcs11" /* in front of each line of the log */
+
 /* The token follows its configuration while it runs (reload.c). What one reading of the file made is a
  * *generation*, and a slot's share of it a *view*; both are constant, and are given back once no call is left
  * that may have seen them (gate.h). What outlives them are slots, and the records of peers and of their

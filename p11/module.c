@@ -13,6 +13,7 @@
 #include "p11/returns.h"
 #include "p11/session.h"
 #include "p11/sign.h"
+#include "p11/trace.h"
 
 #include <string.h>
 
@@ -25,24 +26,23 @@ static CK_RV enter(void)
     return rv;
 }
 
-/* The body of an entry: `call` if the library is initialized. */
-#define ENTRY(function, call)                                                                                \
+/* The body of an entry: `prepare`, then `call`, if the library is initialized; what follows is for
+ * trace_end(). */
+#define BODY(function, prepare, call, ...)                                                                   \
+    const uint64_t began = trace_begin();                                                                    \
     CK_RV rv = enter();                                                                                      \
     if (rv == CKR_OK) {                                                                                      \
+        prepare;                                                                                             \
         rv = (call);                                                                                         \
         gate_leave();                                                                                        \
     }                                                                                                        \
-    return returns_answer(FUNCTION_##function, rv)
+    if (began != 0)                                                                                          \
+        trace_end(began, FUNCTION_##function, rv, __VA_ARGS__);                                              \
+    return returns_checked(FUNCTION_##function, rv)
 
+#define ENTRY(function, call, ...) BODY(function, (void)0, call, __VA_ARGS__)
 /* The same, of one that sees a changed configuration. */
-#define ENTRY_LOOKING(function, call)                                                                        \
-    CK_RV rv = enter();                                                                                      \
-    if (rv == CKR_OK) {                                                                                      \
-        reload_look();                                                                                       \
-        rv = (call);                                                                                         \
-        gate_leave();                                                                                        \
-    }                                                                                                        \
-    return returns_answer(FUNCTION_##function, rv)
+#define ENTRY_LOOKING(function, call, ...) BODY(function, reload_look(), call, __VA_ARGS__)
 
 CK_RV C_Initialize(void *arguments)
 {
@@ -56,7 +56,7 @@ CK_RV C_Finalize(void *reserved)
 
 CK_RV C_GetInfo(CK_INFO *info)
 {
-    ENTRY(C_GetInfo, general_info(info, 2, 40));
+    ENTRY(C_GetInfo, general_info(info, 2, 40), "");
 }
 
 /* Functions that are of the past: every call is over when it returns. */
@@ -70,32 +70,32 @@ static CK_RV not_parallel(CK_SESSION_HANDLE session)
 
 CK_RV C_GetSlotList(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *count)
 {
-    ENTRY_LOOKING(C_GetSlotList, slot_list(present, list, count));
+    ENTRY_LOOKING(C_GetSlotList, slot_list(present, list, count), "N", count);
 }
 
 CK_RV C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
 {
-    ENTRY(C_GetSlotInfo, slot_info(slot, info));
+    ENTRY(C_GetSlotInfo, slot_info(slot, info), "S", slot);
 }
 
 CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-    ENTRY(C_GetTokenInfo, slot_token_info(slot, info));
+    ENTRY(C_GetTokenInfo, slot_token_info(slot, info), "S", slot);
 }
 
 CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
 {
-    ENTRY_LOOKING(C_WaitForSlotEvent, wait_for_slot_event(flags, slot, reserved));
+    ENTRY_LOOKING(C_WaitForSlotEvent, wait_for_slot_event(flags, slot, reserved), "fN", flags, slot);
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
 {
-    ENTRY(C_GetMechanismList, slot_mechanism_list(slot, list, count));
+    ENTRY(C_GetMechanismList, slot_mechanism_list(slot, list, count), "SN", slot, count);
 }
 
 CK_RV C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
 {
-    ENTRY(C_GetMechanismInfo, slot_mechanism_info(slot, type, info));
+    ENTRY(C_GetMechanismInfo, slot_mechanism_info(slot, type, info), "Sy", slot, type);
 }
 
 CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
@@ -103,186 +103,194 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIF
 {
     (void)application;
     (void)notify;
-    ENTRY(C_OpenSession, session_open(slot, flags, session));
+    ENTRY(C_OpenSession, session_open(slot, flags, session), "SfP", slot, flags, session);
 }
 
 CK_RV C_CloseSession(CK_SESSION_HANDLE session)
 {
-    ENTRY(C_CloseSession, session_close(session));
+    ENTRY(C_CloseSession, session_close(session), "s", session);
 }
 
 CK_RV C_CloseAllSessions(CK_SLOT_ID slot)
 {
-    ENTRY(C_CloseAllSessions, session_close_all(slot));
+    ENTRY(C_CloseAllSessions, session_close_all(slot), "S", slot);
 }
 
 CK_RV C_GetSessionInfo(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 {
-    ENTRY(C_GetSessionInfo, session_info(session, info));
+    ENTRY(C_GetSessionInfo, session_info(session, info), "s", session);
 }
 
 CK_RV C_SessionCancel(CK_SESSION_HANDLE session, CK_FLAGS flags)
 {
-    ENTRY(C_SessionCancel, session_cancel(session, flags));
+    ENTRY(C_SessionCancel, session_cancel(session, flags), "sf", session, flags);
 }
 
 CK_RV C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len)
 {
-    ENTRY(C_Login, session_login(session, user, pin, len));
+    ENTRY(C_Login, session_login(session, user, pin, len), "su", session, user);
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE session)
 {
-    ENTRY(C_Logout, session_logout(session));
+    ENTRY(C_Logout, session_logout(session), "s", session);
 }
 
 CK_RV C_CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG n,
                      CK_OBJECT_HANDLE *object)
 {
-    ENTRY(C_CreateObject, object_create(session, attributes, n, object));
+    ENTRY(C_CreateObject, object_create(session, attributes, n, object), "stO", session, attributes, n,
+          object);
 }
 
 CK_RV C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes, CK_ULONG n,
                    CK_OBJECT_HANDLE *copy)
 {
-    ENTRY(C_CopyObject, object_copy(session, object, attributes, n, copy));
+    ENTRY(C_CopyObject, object_copy(session, object, attributes, n, copy), "sotO", session, object,
+          attributes, n, copy);
 }
 
 CK_RV C_DestroyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 {
-    ENTRY(C_DestroyObject, object_destroy(session, object));
+    ENTRY(C_DestroyObject, object_destroy(session, object), "so", session, object);
 }
 
 CK_RV C_GetObjectSize(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG *size)
 {
-    ENTRY(C_GetObjectSize, object_size(session, object, size));
+    ENTRY(C_GetObjectSize, object_size(session, object, size), "soN", session, object, size);
 }
 
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
                           CK_ULONG n)
 {
-    ENTRY(C_GetAttributeValue, object_attributes_get(session, object, attributes, n));
+    ENTRY(C_GetAttributeValue, object_attributes_get(session, object, attributes, n), "sov", session, object,
+          attributes, n);
 }
 
 CK_RV C_SetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
                           CK_ULONG n)
 {
-    ENTRY(C_SetAttributeValue, object_attributes_set(session, object, attributes, n));
+    ENTRY(C_SetAttributeValue, object_attributes_set(session, object, attributes, n), "sot", session, object,
+          attributes, n);
 }
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG n)
 {
-    ENTRY_LOOKING(C_FindObjectsInit, find_init(session, attributes, n));
+    ENTRY_LOOKING(C_FindObjectsInit, find_init(session, attributes, n), "st", session, attributes, n);
 }
 
 CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
 {
-    ENTRY(C_FindObjects, find_next(session, objects, max, count));
+    ENTRY(C_FindObjects, find_next(session, objects, max, count), "sN", session, count);
 }
 
 CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE session)
 {
-    ENTRY(C_FindObjectsFinal, find_final(session));
+    ENTRY(C_FindObjectsFinal, find_final(session), "s", session);
 }
 
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-    ENTRY(C_SignInit, sign_init(session, mechanism, key, false));
+    ENTRY(C_SignInit, sign_init(session, mechanism, key, false), "smo", session, mechanism, key);
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *mac, CK_ULONG *mac_len)
 {
-    ENTRY(C_Sign, sign_once(session, data, len, mac, mac_len));
+    ENTRY(C_Sign, sign_once(session, data, len, mac, mac_len), "snN", session, len, mac_len);
 }
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG len)
 {
-    ENTRY(C_SignUpdate, sign_update(session, part, len));
+    ENTRY(C_SignUpdate, sign_update(session, part, len), "sn", session, len);
 }
 
 CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *mac, CK_ULONG *mac_len)
 {
-    ENTRY(C_SignFinal, sign_final(session, mac, mac_len));
+    ENTRY(C_SignFinal, sign_final(session, mac, mac_len), "sN", session, mac_len);
 }
 
 CK_RV C_VerifyInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-    ENTRY(C_VerifyInit, verify_init(session, mechanism, key, false));
+    ENTRY(C_VerifyInit, verify_init(session, mechanism, key, false), "smo", session, mechanism, key);
 }
 
 CK_RV C_Verify(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *mac, CK_ULONG mac_len)
 {
-    ENTRY(C_Verify, verify_once(session, data, len, mac, mac_len));
+    ENTRY(C_Verify, verify_once(session, data, len, mac, mac_len), "snn", session, len, mac_len);
 }
 
 CK_RV C_VerifyUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG len)
 {
-    ENTRY(C_VerifyUpdate, verify_update(session, part, len));
+    ENTRY(C_VerifyUpdate, verify_update(session, part, len), "sn", session, len);
 }
 
 CK_RV C_VerifyFinal(CK_SESSION_HANDLE session, CK_BYTE *mac, CK_ULONG mac_len)
 {
-    ENTRY(C_VerifyFinal, verify_final(session, mac, mac_len));
+    ENTRY(C_VerifyFinal, verify_final(session, mac, mac_len), "sn", session, mac_len);
 }
 
 CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attributes, CK_ULONG n,
                     CK_OBJECT_HANDLE *key)
 {
-    ENTRY_LOOKING(C_GenerateKey, key_generate(session, mechanism, attributes, n, key));
+    ENTRY_LOOKING(C_GenerateKey, key_generate(session, mechanism, attributes, n, key), "smtO", session,
+                  mechanism, attributes, n, key);
 }
 
 CK_RV C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
                   CK_ATTRIBUTE *attributes, CK_ULONG n, CK_OBJECT_HANDLE *key)
 {
-    ENTRY(C_DeriveKey, key_derive(session, mechanism, base, attributes, n, key));
+    ENTRY(C_DeriveKey, key_derive(session, mechanism, base, attributes, n, key), "smotO", session, mechanism,
+          base, attributes, n, key);
 }
 
 CK_RV C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
                 CK_OBJECT_HANDLE key, CK_BYTE *wrapped, CK_ULONG *len)
 {
-    ENTRY(C_WrapKey, key_wrap(session, mechanism, wrapping, key, wrapped, len));
+    ENTRY(C_WrapKey, key_wrap(session, mechanism, wrapping, key, wrapped, len), "smooN", session, mechanism,
+          wrapping, key, len);
 }
 
 CK_RV C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
                   CK_BYTE *wrapped, CK_ULONG len, CK_ATTRIBUTE *attributes, CK_ULONG n, CK_OBJECT_HANDLE *key)
 {
-    ENTRY(C_UnwrapKey, key_unwrap(session, mechanism, unwrapping, wrapped, len, attributes, n, key));
+    ENTRY(C_UnwrapKey, key_unwrap(session, mechanism, unwrapping, wrapped, len, attributes, n, key), "smontO",
+          session, mechanism, unwrapping, len, attributes, n, key);
 }
 
 CK_RV C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE *seed, CK_ULONG len)
 {
-    ENTRY(C_SeedRandom, random_seed(session, seed, len));
+    ENTRY(C_SeedRandom, random_seed(session, seed, len), "sn", session, len);
 }
 
 CK_RV C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG len)
 {
-    ENTRY(C_GenerateRandom, random_generate(session, out, len));
+    ENTRY(C_GenerateRandom, random_generate(session, out, len), "sn", session, len);
 }
 
 CK_RV C_GetFunctionStatus(CK_SESSION_HANDLE session)
 {
-    ENTRY(C_GetFunctionStatus, not_parallel(session));
+    ENTRY(C_GetFunctionStatus, not_parallel(session), "s", session);
 }
 
 CK_RV C_CancelFunction(CK_SESSION_HANDLE session)
 {
-    ENTRY(C_CancelFunction, not_parallel(session));
+    ENTRY(C_CancelFunction, not_parallel(session), "s", session);
 }
 
 /* What differs for callers of 3.0: C_GetInfo says so, and a NULL mechanism ends an active operation. */
 static CK_RV get_info_3(CK_INFO *info)
 {
-    ENTRY(C_GetInfo, general_info(info, 3, 0));
+    ENTRY(C_GetInfo, general_info(info, 3, 0), "");
 }
 
 static CK_RV sign_init_3(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-    ENTRY(C_SignInit, sign_init(session, mechanism, key, true));
+    ENTRY(C_SignInit, sign_init(session, mechanism, key, true), "smo", session, mechanism, key);
 }
 
 static CK_RV verify_init_3(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-    ENTRY(C_VerifyInit, verify_init(session, mechanism, key, true));
+    ENTRY(C_VerifyInit, verify_init(session, mechanism, key, true), "smo", session, mechanism, key);
 }
 
 static const CK_FUNCTION_LIST functions_2 = {

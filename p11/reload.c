@@ -12,12 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_MS 1000 /* the files are looked at so often at most; */
-#define SOON_MS                                                                                              \
-    50 /* again, if calls that use the configuration before the present one are still under way; */
-#define RETRY_MS                                                                                             \
-    10000 /* and one that was wrong is read again, since what is wrong may be in another file                \
-           */
+#define LOOK_MS  1000  /* the files are looked at so often at most; */
+#define SOON_MS  50    /* again, if calls that use the configuration before the present one are under way; */
+#define RETRY_MS 10000 /* and one that was wrong is read again, since the mistake may be in another file */
 
 static void log_lines(const struct text *errors)
 {
@@ -26,6 +23,21 @@ static void log_lines(const struct text *errors)
         log_write(LOG_LEVEL_ERROR, "%.*s", (int)(end - at), at);
         at = *end == '\0' ? end : end + 1;
     }
+}
+
+/* The log as the configuration wants it, unless PPK_LOG says otherwise. */
+static void log_configure(const struct configuration *c)
+{
+    const char *level = c->log_level != NULL ? c->log_level : "notice";
+    struct text setting = {0};
+
+    if (c->log_file != NULL)
+        text_printf(&setting, "file=%s:%s", c->log_file, level);
+    else
+        text_printf(&setting, "syslog:%s", level);
+    if (!setting.failed)
+        log_open(LIBRARY_LOG_NAME, setting.s);
+    text_free(&setting);
 }
 
 /* Keys that are kept ready need a thread, which this application forbids: fetch when they are asked for. */
@@ -86,6 +98,7 @@ static bool read_file(struct library *l, struct text *errors)
     configuration_stamp(c, &named);
     if (!configuration_install(l, c, errors))
         return false;
+    log_configure(c);
     l->reload.named = named;
     return true;
 }

@@ -108,10 +108,20 @@ static void check(enum function function, CK_RV rv)
 }
 #endif
 
+const char *returns_function(enum function function)
+{
+    return functions[function];
+}
+
+CK_RV returns_checked(enum function function, CK_RV rv)
+{
+    check(function, rv);
+    return rv;
+}
+
 CK_RV returns_answer(enum function function, CK_RV rv)
 {
     if (log_wanted(LOG_LEVEL_TRACE))
-        log_write(LOG_LEVEL_TRACE, "%s: %s", functions[function], returns_name(rv));
-    check(function, rv);
-    return rv;
+        log_write(LOG_LEVEL_TRACE, "%s = %s", functions[function], returns_name(rv));
+    return returns_checked(function, rv);
 }

@@ -99,9 +99,15 @@ enum function {
 #undef FUNCTION_NAME
 };
 
-/* Traces the answer of a function to the log, checks it (debug builds only: aborts on one that the standard
- * does not allow), and returns it. */
+/* Checks the answer of a function (debug builds only: aborts on one that the standard does not allow), and
+ * returns it. */
+CK_RV returns_checked(enum function function, CK_RV rv);
+
+/* Traces it to the log, too: of functions whose arguments are not traced. */
 CK_RV returns_answer(enum function function, CK_RV rv);
+
+/* "C_Initialize", … */
+const char *returns_function(enum function function);
 
 /* "CKR_OK", …; of an unknown one "?" */
 const char *returns_name(CK_RV rv);

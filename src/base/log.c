@@ -4,6 +4,7 @@
  * lock, also in a forked child. */
 #include "base/log.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 
 enum destination { TO_SYSLOG, TO_STDERR, TO_FILE, TO_NONE };
 
-enum { LINE_MAX_BYTES = 1000, PATH_BYTES = 512, FACILITY_DAEMON = 3 << 3 };
+enum { LINE_MAX_BYTES = 1000, PATH_BYTES = LOG_PATH_MAX + 1, FACILITY_DAEMON = 3 << 3, KINDS = 64 };
 
 typedef void sink_function(enum log_level level, const char *line, void *context);
 
@@ -35,6 +36,7 @@ struct setting {
 
 static struct setting first = {
     .identifier = "ppk-pkcs11", .destination = TO_SYSLOG, .level = LOG_LEVEL_NOTICE};
+static _Atomic(struct setting *) all = &first;
 static _Atomic(struct setting *) current = &first;
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", "trace"};
@@ -98,22 +100,25 @@ static bool same(const struct setting *a, const struct setting *b)
            a->context == b->context;
 }
 
-/* Makes it the current setting; one that was there before is used again, so that opening often costs nothing.
- */
+/* Makes it the current setting; one that was there before is used again, so that opening often costs
+ * nothing. */
 static void publish(const struct setting *wanted)
 {
-    struct setting *head = atomic_load(&current);
-    struct setting *made = NULL;
+    struct setting *head = atomic_load(&all);
+    struct setting *s = head;
 
-    if (same(head, wanted))
-        return;
-    made = malloc(sizeof *made);
-    if (!made)
-        return;
-    *made = *wanted;
-    made->older = head;
-    while (!atomic_compare_exchange_weak(&current, &head, made))
-        made->older = head;
+    while (s && !same(s, wanted))
+        s = s->older;
+    if (!s) {
+        s = malloc(sizeof *s);
+        if (!s)
+            return;
+        *s = *wanted;
+        s->older = head;
+        while (!atomic_compare_exchange_weak(&all, &head, s))
+            s->older = head;
+    }
+    atomic_store(&current, s);
 }
 
 void log_open(const char *identifier, const char *fallback)
@@ -200,10 +205,85 @@ static void write_file(const struct setting *s, enum log_level level, const char
     int fd =
         open(s->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
-    if (fd < 0)
+    if (fd < 0) {
+        write_syslog(s, level, text);
         return;
+    }
     write_descriptor(fd, s, level, text);
     (void)close(fd);
+}
+
+static void write_text(const struct setting *s, enum log_level level, const char *text)
+{
+    if (s->sink)
+        s->sink(level, text, s->context);
+    else if (s->destination == TO_SYSLOG)
+        write_syslog(s, level, text);
+    else if (s->destination == TO_STDERR)
+        write_descriptor(STDERR_FILENO, s, level, text);
+    else
+        write_file(s, level, text);
+}
+
+/* ---- the limit ---- */
+
+/* A kind of line, by its format. No lock: a forked child may find any of it half changed, which costs it a
+ * line or lets one through. */
+struct kind {
+    _Atomic(const char *) format;
+    _Atomic uint64_t since; /* clock_ms() */
+    _Atomic unsigned written, held_back;
+    _Atomic int level;
+};
+
+static struct kind kinds[KINDS];
+static _Atomic unsigned limit_lines, limit_ms;
+
+void log_limit(unsigned lines, unsigned interval_ms)
+{
+    atomic_store(&limit_lines, lines);
+    atomic_store(&limit_ms, interval_ms);
+}
+
+/* May a line of this format be written now? *more are those before it that were not. */
+static bool limit_allows(const struct setting *s, enum log_level level, const char *format, unsigned *more)
+{
+    unsigned lines = atomic_load_explicit(&limit_lines, memory_order_relaxed);
+    struct kind *k = &kinds[((uintptr_t)format >> 3) % KINDS];
+    uint64_t now;
+
+    *more = 0;
+    if (lines == 0 || (s->level >= LOG_LEVEL_DEBUG && !s->sink) || level > LOG_LEVEL_INFO)
+        return true;
+    now = clock_ms();
+    if (atomic_load(&k->format) != format || now - atomic_load(&k->since) >= atomic_load(&limit_ms)) {
+        *more = atomic_exchange(&k->held_back, 0);
+        if (atomic_exchange(&k->format, format) != format)
+            *more = 0; /* of another kind, which had this place */
+        atomic_store(&k->since, now);
+        atomic_store(&k->written, 0);
+        atomic_store(&k->level, (int)level);
+    }
+    if (atomic_fetch_add(&k->written, 1) < lines)
+        return true;
+    atomic_fetch_add(&k->held_back, 1);
+    return false;
+}
+
+void log_flush(void)
+{
+    const struct setting *s = atomic_load_explicit(&current, memory_order_acquire);
+    char text[LINE_MAX_BYTES + 1];
+
+    for (size_t i = 0; i < KINDS; i++) {
+        unsigned more = atomic_exchange(&kinds[i].held_back, 0);
+        enum log_level level = (enum log_level)atomic_load(&kinds[i].level);
+        if (more == 0 || !wanted_by(s, level))
+            continue;
+        (void)snprintf(text, sizeof text, "%u more lines were held back of the kind \"%s\"", more,
+                       atomic_load(&kinds[i].format));
+        write_text(s, level, text);
+    }
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -212,23 +292,19 @@ void log_write(enum log_level level, const char *format, ...)
     int kept = errno;
     char raw[2 * LINE_MAX_BYTES];
     char text[LINE_MAX_BYTES + 1];
+    unsigned more;
     va_list args;
 
-    if (!wanted_by(s, level))
+    if (!wanted_by(s, level) || !limit_allows(s, level, format, &more))
         return;
     va_start(args, format);
     int n = vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    if (n >= 0 && more > 0 && (size_t)n < LINE_MAX_BYTES)
+        n += snprintf(raw + n, sizeof raw - (size_t)n, " (and %u more of these before)", more);
     if (n >= 0) {
         (void)text_printable(text, sizeof text, raw, (size_t)n < sizeof raw ? (size_t)n : sizeof raw - 1);
-        if (s->sink)
-            s->sink(level, text, s->context);
-        else if (s->destination == TO_SYSLOG)
-            write_syslog(s, level, text);
-        else if (s->destination == TO_STDERR)
-            write_descriptor(STDERR_FILENO, s, level, text);
-        else
-            write_file(s, level, text);
+        write_text(s, level, text);
     }
     errno = kept;
 }

@@ -162,6 +162,8 @@ void apply_log_file(struct config_call *call)
     b->conf->log_file = config_file_name(call, "FILE");
     if (b->conf->log_file == NULL)
         config_wrong(call, "no memory left");
+    else if (strlen(b->conf->log_file) > LOG_PATH_MAX)
+        config_wrong(call, "the name of the log file is longer than %d bytes", LOG_PATH_MAX);
 }
 
 void apply_log_level(struct config_call *call)

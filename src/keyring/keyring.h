@@ -72,6 +72,8 @@ struct manual_ppk {
     unsigned line;
 };
 
+enum { PEER_NAME_MAX = 127 }; /* bytes */
+
 struct peer {
     char *name;
     struct keyring *keyring;

@@ -3,7 +3,9 @@
 #include "ppk/store_private.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,6 +231,7 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
     enum ppk_result result = PPK_NO_MEMORY;
     struct id_keys keys;
     struct ppk *existing = NULL;
+    bool fetched = false;
 
     if (!key->key_id || !*key->key_id || strlen(key->key_id) > PPK_ID_MAX) {
         fault_set(fault, "sks profile %s: server %s gave a key ID that is empty or longer than %d characters",
@@ -272,10 +275,17 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
         store_show_inlock(s, ppk);
     }
     ppk = NULL;
+    fetched = true;
     result = PPK_OK;
 out:
     pthread_mutex_unlock(&s->lock);
     ppk_release(ppk);
+    if (fetched)
+        log_write(LOG_LEVEL_INFO, "sks profile %s: %s: peer %s: PPK ID %s fetched%s", a->peer->dynamic->name,
+                  key->server, a->peer->name, key->key_id,
+                  a->by_id    ? " by its ID"
+                  : a->pooled ? " ahead"
+                              : "");
     if (out)
         *out = existing;
     return result;
@@ -333,8 +343,25 @@ bool ppk_store_each(struct ppk_store *s, const struct peer *peer,
     return true;
 }
 
+static void use_log(const struct ppk *ppk, const char *peer)
+{
+    char id[2 * PPK_ID_MAX + 1];
+
+    if (ppk->hex_text || ppk->id.len > PPK_ID_MAX) {
+        log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, (int)ppk->id.len,
+                  (const char *)ppk->id.data);
+        return;
+    }
+    hex_encode(id, ppk->id.data, ppk->id.len);
+    log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, (int)(2 * ppk->id.len), id);
+}
+
 void ppk_store_use(struct ppk_store *s, struct ppk *ppk)
 {
+    const bool told = log_wanted(LOG_LEVEL_INFO);
+    char peer[PEER_NAME_MAX + 1] = "";
+    bool first = false;
+
     if (atomic_load_explicit(&ppk->used, memory_order_relaxed))
         return;
     pthread_mutex_lock(&s->lock);
@@ -342,6 +369,9 @@ void ppk_store_use(struct ppk_store *s, struct ppk *ppk)
         bool held = ppk->state == PPK_SHOWN;
         uint64_t end = clock_ms() + PPK_USED_GRACE_S * UINT64_C(1000);
         s->counts.used++;
+        first = true;
+        if (told) /* copied: once unlocked, another configuration may come */
+            (void)snprintf(peer, sizeof peer, "%s", ppk->owner->gone ? "(removed)" : ppk->owner->conf->name);
         if (held)
             unlink_inlock(s, ppk);
         ppk->used = true;
@@ -351,6 +381,8 @@ void ppk_store_use(struct ppk_store *s, struct ppk *ppk)
             link_inlock(s, ppk);
     }
     pthread_mutex_unlock(&s->lock);
+    if (first && told)
+        use_log(ppk, peer);
 }
 
 void ppk_store_destroy(struct ppk_store *s, struct ppk *ppk)

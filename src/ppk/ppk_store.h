@@ -132,7 +132,7 @@ struct ppk_store_counts {
     uint64_t held, unused, pooled;                             /* now */
     uint64_t fetched, fetched_by_id, used, expired, destroyed; /* since the start */
     uint64_t failures, failures_required; /* PPK Retrieve Failure, and those of required peers */
-    uint64_t mismatches; /* PPK Identity Mismatch: a PPK ID that no key source knows */
+    uint64_t mismatches;                  /* PPK Identity Mismatch: a PPK ID that no key source knows */
 };
 void ppk_store_counts(struct ppk_store *s, struct ppk_store_counts *out);
 
