@@ -4,7 +4,9 @@
 
 #include "skipd/store_clock.h"
 
+#include <errno.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -239,9 +241,31 @@ static void sqlite_close(struct store *s)
     free(s);
 }
 
+/* The file's name with the links of its folder resolved: systemd's state directories are links, and SQLite,
+ * which is to follow none to the file itself, does not tell the two apart. NULL with the reason in `fault`.
+ */
+static char *path_resolve(const char *where, struct fault *fault)
+{
+    const char *slash = strrchr(where, '/');
+    char *folder = slash != NULL ? strndup(where, (size_t)(slash - where) + 1) : strdup(".");
+    char *real = folder != NULL ? realpath(folder, NULL) : NULL;
+    char *path = NULL;
+
+    if (real == NULL)
+        fault_set(fault, "store: %s: %s", folder != NULL ? folder : where, strerrordesc_np(errno));
+    else if (asprintf(&path, "%s/%s", real, slash != NULL ? slash + 1 : where) < 0) {
+        fault_set(fault, "no memory for the store");
+        path = NULL;
+    }
+    free(folder);
+    free(real);
+    return path;
+}
+
 static struct store *sqlite_open(const char *where, struct fault *fault)
 {
     struct store *s = calloc(1, sizeof *s);
+    char *path = NULL;
     int64_t rows = 0, waiting = 0;
     mode_t before = 0;
     int r = 0;
@@ -250,11 +274,18 @@ static struct store *sqlite_open(const char *where, struct fault *fault)
         fault_set(fault, "no memory for the store");
         return NULL;
     }
+    path = path_resolve(where, fault);
+    if (path == NULL) {
+        fault_prefix(fault, "%s", where);
+        free(s);
+        return NULL;
+    }
     before = umask(077);
-    r = sqlite3_open_v2(where, &s->db,
+    r = sqlite3_open_v2(path, &s->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                             SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
                         NULL);
+    free(path);
     if (r != SQLITE_OK || !settings_apply(s, fault) || !schema_ready(s, fault)) {
         if (r != SQLITE_OK)
             fault_set(fault, "store: %s", s->db != NULL ? sqlite3_errmsg(s->db) : "no memory");

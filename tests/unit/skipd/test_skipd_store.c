@@ -323,6 +323,25 @@ static void no_store_is_refused_with_the_reason(void **state)
     assert_null(store_kind_find("papyrus"));
 }
 
+/* systemd's state directories are links; but the file itself may be none. */
+static void a_folder_may_be_a_link_and_the_file_not(void **state)
+{
+    char folder[64], there[80];
+    struct store *s;
+
+    (void)state;
+    snprintf(folder, sizeof folder, "%s.link", directory);
+    snprintf(there, sizeof there, "%s/keys.db", folder);
+    assert_int_equal(symlink(directory, folder), 0);
+    s = kind->open(there, &fault);
+    assert_non_null(s);
+    kind->close(s);
+    assert_int_equal(unlink(folder), 0);
+    assert_int_equal(symlink(path, folder), 0);
+    assert_null(kind->open(folder, &fault));
+    assert_int_equal(unlink(folder), 0);
+}
+
 static void a_file_that_is_no_store_is_refused(void **state)
 {
     FILE *f = fopen(path, "w");
@@ -350,6 +369,7 @@ int main(void)
     const struct CMUnitTest of_files[] = {
         cmocka_unit_test_teardown(a_full_disk_is_survived, clean),
         cmocka_unit_test_teardown(no_store_is_refused_with_the_reason, clean),
+        cmocka_unit_test_teardown(a_folder_may_be_a_link_and_the_file_not, clean),
         cmocka_unit_test_teardown(a_file_that_is_no_store_is_refused, clean),
     };
     int failed = cmocka_run_group_tests(tests, make_directory, remove_directory);
