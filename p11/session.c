@@ -135,7 +135,6 @@ CK_RV session_open(CK_SLOT_ID id, CK_FLAGS flags, CK_SESSION_HANDLE *handle)
         return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
     if ((flags & ~(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0)
         return CKR_ARGUMENTS_BAD;
-    status_publisher_begin(library_now()->publisher);
     s = session_take(library_now()->sessions);
     if (s == NULL)
         return CKR_HOST_MEMORY;
@@ -150,6 +149,7 @@ CK_RV session_open(CK_SLOT_ID id, CK_FLAGS flags, CK_SESSION_HANDLE *handle)
     *handle = (CK_SESSION_HANDLE)s->generation << INDEX_BITS | s->index;
     atomic_store_explicit(&s->handle, *handle, memory_order_release);
     pthread_mutex_unlock(&s->lock);
+    status_publisher_begin(library_now()->publisher);
     return CKR_OK;
 }
 

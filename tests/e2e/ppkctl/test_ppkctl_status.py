@@ -84,7 +84,7 @@ class Status(GatewaysTest):
         self.assertEqual(self.json(), {"processes": [], "sum": {"keyrings": [], "profiles": []}})
         client = self.client()
         client("open")
-        got = self.wait("a session", lambda s: len(s["processes"]) == 1)
+        got = self.wait("a session", lambda s: len(s["processes"]) == 1 and self.number(s, "sessions") == 1)
         one = got["processes"][0]
         self.assertEqual((one["pid"], one["state"], one["uid"]), (client.pid, "live", os.getuid()))
         self.assertEqual(one["executable"], os.path.realpath(CLIENT))
