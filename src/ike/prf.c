@@ -267,7 +267,7 @@ bool prf_plus_for(const void *owner, enum prf prf, struct span key, const struct
                   uint8_t *out, size_t len)
 {
     size_t size = prfs[prf].size;
-    uint8_t last[PRF_MAX];
+    uint8_t last[PRF_MAX] = {0};
     struct loan l = {0};
 
     if (len > BLOCKS_MAX * size || !loan_begin(&l, owner, prf, key))
