@@ -194,10 +194,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     must(queue != NULL, fault.text);
     struct seal *seal = seal_new(conf->master_key, salt, &fault);
     must(seal != NULL, fault.text);
-    struct service *service = service_new(base, conf, queue, seal, &fault);
-    must(service != NULL, fault.text);
-    server = http_server_new(base, service, &fault);
-    must(server != NULL, fault.text);
+    struct service *service = service_new(base, queue, seal);
+    must(service != NULL, "no memory");
+    server = http_server_new(base, service);
+    must(server != NULL, "no memory");
+    must(service_prepare(service, conf, &fault) && http_server_prepare(server, conf, &fault), fault.text);
+    service_commit(service);
+    http_server_commit(server);
     for (size_t i = 0; i < conf->n_clients; i++)
         parties[i] = (struct tls_party){&conf->clients[i].identity, &conf->clients[i]};
     listen_at(LISTEN_SKIP, &addresses[0]);

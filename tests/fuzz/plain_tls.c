@@ -23,9 +23,9 @@ struct bufferevent *__wrap_bufferevent_openssl_socket_new(struct event_base *bas
 SSL *__wrap_bufferevent_openssl_get_ssl(struct bufferevent *bev);
 void __wrap_bufferevent_openssl_set_allow_dirty_shutdown(struct bufferevent *bev, int allow);
 int __wrap_SSL_shutdown(SSL *ssl);
-SSL_CTX *__wrap_tls_server_context(struct tls_settings *s, struct fault *fault);
-SSL_CTX *__real_tls_server_context(struct tls_settings *s, struct fault *fault);
-const struct tls_party *__wrap_tls_party_of(const SSL *ssl, const char *host);
+SSL_CTX *__wrap_tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, struct fault *fault);
+SSL_CTX *__real_tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, struct fault *fault);
+const struct tls_party *__wrap_tls_party_of(const SSL *ssl, const SSL_CTX *by, const char *host);
 bool __wrap_tls_is_established(const SSL *ssl);
 const char *__wrap_tls_from(const SSL *ssl);
 
@@ -74,21 +74,15 @@ int __wrap_SSL_shutdown(SSL *ssl)
     return 0;
 }
 
-/* The one that wants a certificate gets the other's, which has PSKs. */
-SSL_CTX *__wrap_tls_server_context(struct tls_settings *s, struct fault *fault)
+/* The one that wants certificates, which there are none of here, is one with PSKs, too. */
+SSL_CTX *__wrap_tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, struct fault *fault)
 {
-    static SSL_CTX *first;
-    SSL_CTX *c = first == NULL ? __real_tls_server_context(s, fault) : first;
-
-    if (c != NULL && first != NULL)
-        SSL_CTX_up_ref(c);
-    first = c;
-    return c;
+    return __real_tls_server_context(conf, whom == TLS_CLIENTS_BY_CERTIFICATE ? TLS_CLIENTS : whom, fault);
 }
 
-const struct tls_party *__wrap_tls_party_of(const SSL *ssl, const char *host)
+const struct tls_party *__wrap_tls_party_of(const SSL *ssl, const SSL_CTX *by, const char *host)
 {
-    (void)ssl, (void)host;
+    (void)ssl, (void)by, (void)host;
     return plain_party;
 }
 
