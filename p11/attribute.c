@@ -252,7 +252,7 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
         return rv;
     switch (row->type) {
     case CKA_KEY_TYPE:
-        return give_number(v, o->kind == OBJECT_KEK ? CKK_AES : CKK_GENERIC_SECRET);
+        return give_number(v, policy_key_type(o));
     case CKA_LABEL:
         return configured_label(o, v);
     case CKA_ID:

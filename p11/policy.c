@@ -31,6 +31,13 @@ bool policy_configured(const struct object *o)
     return o->kind != OBJECT_KEY && o->kind != OBJECT_PEER;
 }
 
+CK_KEY_TYPE policy_key_type(const struct object *o)
+{
+    if (o->kind == OBJECT_KEY)
+        return ((const struct key *)o->of)->type;
+    return o->kind == OBJECT_KEK ? CKK_AES : CKK_GENERIC_SECRET;
+}
+
 const struct secret *policy_secret(const struct object *o)
 {
     switch ((enum object_kind)o->kind) {

@@ -80,6 +80,9 @@ uint32_t policy_asked_flags(const struct template *t, CK_KEY_TYPE type, bool sen
 /* The value of any secret key. */
 const struct secret *policy_secret(const struct object *o);
 
+/* CKA_KEY_TYPE of any secret key. */
+CK_KEY_TYPE policy_key_type(const struct object *o);
+
 /* The owner for whom a prf may stay keyed between calls (ike/prf.h), or NULL: only a session key whose value
  * the caller brought, or that was made of such. What comes from the configuration or a key source is in
  * OpenSSL's memory for the time of a call. */

@@ -37,7 +37,7 @@ static CK_RV mac_key(const struct slot *s, const CK_MECHANISM *mechanism, CK_OBJ
         object_put(objects, o);
         return CKR_KEY_HANDLE_INVALID;
     }
-    type = o->kind == OBJECT_KEY ? ((const struct key *)o->of)->type : CKK_GENERIC_SECRET;
+    type = policy_key_type(o);
     if (type != CKK_GENERIC_SECRET && type != m->key_type)
         rv = CKR_KEY_TYPE_INCONSISTENT;
     else
