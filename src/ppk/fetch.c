@@ -373,6 +373,7 @@ static enum ppk_result next_by_flight(struct ppk_store *s, const struct ppk_bind
                                       struct fault *fault)
 {
     struct peer_ppks *const owner = binding_peer(b, peer);
+    const uintptr_t whose = (uintptr_t)owner;
     struct question q = {.len = 0};
     struct flight *f;
     enum ppk_result result = PPK_OK;
@@ -383,7 +384,7 @@ static enum ppk_result next_by_flight(struct ppk_store *s, const struct ppk_bind
     if (*out)
         goto out;
     question_add(&q, "P", 1);
-    question_add(&q, &owner, sizeof owner);
+    question_add(&q, &whose, sizeof whose);
     question_add(&q, &owner->source, sizeof owner->source);
     if (remote && remote_index)
         question_add(&q, remote, strlen(remote));
