@@ -299,24 +299,28 @@ static bool answer_take(struct course *c, size_t i, struct skip_answer *answer)
     return false;
 }
 
-/* Gives up what is still under way: it lost against a faster server, or the time is over. */
+/* Gives up what is still under way: it lost against a faster server, or the time is over. Who has had less
+ * than the hedge delay is not the worse for it. */
 static void course_drop(struct course *c, bool interrupted)
 {
+    uint32_t hedge_ms = c->profile->conf->hedge_ms;
     for (size_t i = 0; i < c->profile->conf->n_servers; i++) {
         struct attempt *a = &c->attempts[i];
         if (a->stage == STAGE_CAPABILITIES || a->stage == STAGE_REQUEST) {
             bool processed = c->transport->wire_drop(c->wire, i);
+            uint64_t took = clock_ms() - a->began;
             struct fault fault;
             count(c, a->call.request, false);
             if (a->stage == STAGE_CAPABILITIES)
                 capabilities_end(c, i);
             if (processed && a->call.request == SKIP_REQUEST_KEY_BY_ID)
                 c->lost = true;
-            fault_set(&fault, "no answer after %llu ms", (unsigned long long)(clock_ms() - a->began));
-            if (interrupted)
-                a->stage = STAGE_OVER;
-            else
+            fault_set(&fault, "no answer after %llu ms", (unsigned long long)took);
+            if (!interrupted && took >= hedge_ms)
                 attempt_fail(c, i, &fault, 0);
+            else if (!interrupted)
+                reason_add(c, i, &fault);
+            a->stage = STAGE_OVER;
         }
         if (a->probing) {
             pthread_mutex_lock(&c->profile->lock);

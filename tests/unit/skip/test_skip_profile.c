@@ -414,6 +414,29 @@ static void slow_may_win(void **state)
     assert_string_equal(fake.log, "0c 0i 1c 1i 2c 2i ");
 }
 
+/* Who was asked only just before another won is no worse for that; who was silent too long is. */
+static void a_late_one_is_not_blamed(void **state)
+{
+    struct skip_server_status status;
+    (void)state;
+    conf.hedge_ms = 300;
+    conf.n_servers = 2;
+    assert_int_equal(get("00ff", "Bob"), SKIP_OK);
+    fake.key[0].delay_ms = 320;
+    fake.key[1].delay_ms = NEVER;
+    assert_int_equal(get("00ff", "Bob"), SKIP_OK);
+    assert_string_equal(last_server, "192.0.2.1:1");
+    assert_string_equal(fake.log, "0c 0i 0i 1c 1i ");
+    skip_profile_status(profile, 1, &status);
+    assert_int_equal(status.failures, 0);
+    fake.key[0].delay_ms = NEVER;
+    fake.key[1].delay_ms = 0;
+    assert_int_equal(get("00ff", "Bob"), SKIP_OK);
+    assert_string_equal(last_server, "[2001:db8::2]:2");
+    skip_profile_status(profile, 0, &status);
+    assert_int_equal(status.failures, 1);
+}
+
 /* Another's no is not waited out if a hedged one has it. */
 static void hedged_no(void **state)
 {
@@ -667,6 +690,7 @@ int main(void)
         TEST(time_is_bounded),
         TEST(silent_is_hedged),
         TEST(slow_may_win),
+        TEST(a_late_one_is_not_blamed),
         TEST(hedged_no),
         TEST(all_silent_hedged),
         TEST(comes_back),
