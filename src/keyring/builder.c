@@ -301,6 +301,7 @@ void apply_sks_profile(struct config_call *call)
     p->type = config_get(call, "remote|etsi014")->choice == 1 ? SKS_ETSI014 : SKS_REMOTE;
     p->psk_hash = PSK_SHA384;
     p->timeout_ms = SKS_TIMEOUT_MS;
+    p->hedge_ms = HEDGE_DEFAULT;
     p->key_size = SKS_KEY_SIZE;
     p->lifetime_s = SKS_LIFETIME_S;
 }

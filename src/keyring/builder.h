@@ -23,6 +23,8 @@ struct builder {
     size_t n_references;
 };
 
+#define HEDGE_DEFAULT UINT32_MAX /* until the profile's servers and timeout are known */
+
 /* The choice of "log level"; in the order of enum log_level. */
 #define CONFIGURATION_LOG_LEVELS "error|warning|notice|info|debug|trace"
 

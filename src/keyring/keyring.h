@@ -55,7 +55,7 @@ struct sks_profile {
     struct config_secret psk;
     enum psk_hash psk_hash; /* default PSK_SHA384 */
     uint32_t timeout_ms;    /* total bound of one call, over all servers; default 2000 */
-    uint32_t hedge_ms;      /* how long a silent server is waited for before the next is asked; 0: never */
+    uint32_t hedge_ms;      /* a silent server is waited for so long before the next is asked; 0: its share */
     uint32_t key_size;      /* bits; default 256 */
     uint32_t prefetch;      /* unused PPKs kept ready per peer; default 0 */
     uint32_t lifetime_s;    /* of a PPK, from its arrival; default 3600 */
@@ -163,6 +163,9 @@ struct secret *configuration_master_key(const struct configuration *c, struct fa
  * False with the reason in `fault`: it is under another master key. */
 struct type6;
 bool configuration_type6_join(const struct configuration *c, struct type6 *t, struct fault *fault);
+
+/* The hedge delay of a profile that names none: even the last server has half of the timeout. One: 0. */
+uint32_t sks_profile_hedge_ms(const struct sks_profile *p);
 
 /* ---- one reading of a configuration and the next ---- */
 

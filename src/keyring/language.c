@@ -95,9 +95,9 @@ static const struct config_command commands[] = {
      "The bound of one request over all servers and retries, in milliseconds; by default 2000.",
      apply_timeout, print_timeout},
     {CONFIG_IN(SKS_PROFILE), "hedge <MS:0-600000>", 0, CONFIG_ONCE,
-     "How many milliseconds a silent server is waited for before the next one is asked as well; by default, "
-     "and with 0, that is\n"
-     "not done.",
+     "How many milliseconds a silent server is waited for before the next one is asked as well.\n"
+     "By default so many that even the last one has half of the\n.Cm timeout ;\nwith 0 a silent server is "
+     "waited for as long as its share of the\n.Cm timeout .",
      apply_hedge, print_hedge},
     {CONFIG_IN(SKS_PROFILE), "key-size <BITS:256-32768>", 0, CONFIG_ONCE,
      "The size of the PPKs that are asked for, in bits, a multiple of 8; by default 256.", apply_key_size,

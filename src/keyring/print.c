@@ -202,7 +202,7 @@ void print_timeout(struct config_printer *p, const void *object)
 
 void print_hedge(struct config_printer *p, const void *object)
 {
-    print_number(p, ((const struct sks_profile *)object)->hedge_ms, 0);
+    print_number(p, ((const struct sks_profile *)object)->hedge_ms, sks_profile_hedge_ms(object));
 }
 
 void print_key_size(struct config_printer *p, const void *object)

@@ -34,8 +34,15 @@ static void reference_resolve(struct configuration *c, const struct reference *r
         c->ikev2[r->owner].keyring_ppk = keyring;
 }
 
-static void profile_check(const struct sks_profile *p, struct config_errors *errors)
+uint32_t sks_profile_hedge_ms(const struct sks_profile *p)
 {
+    return p->n_servers > 1 ? p->timeout_ms / (2 * (uint32_t)p->n_servers) : 0;
+}
+
+static void profile_check(struct sks_profile *p, struct config_errors *errors)
+{
+    if (p->hedge_ms == HEDGE_DEFAULT)
+        p->hedge_ms = sks_profile_hedge_ms(p);
     if (p->n_servers == 0)
         config_error(errors, p->line, "sks profile \"%s\" has no kme server", p->name);
     if (p->type == SKS_ETSI014 && p->certificate == NULL && p->psk_id == NULL)

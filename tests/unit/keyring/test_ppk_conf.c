@@ -155,6 +155,38 @@ static void test_defaults(void **state)
     configuration_free(c);
 }
 
+#define S1 " kme server ipv4 192.0.2.1 port 1\n"
+#define S2 " kme server ipv4 192.0.2.2 port 2\n"
+#define S3 " kme server ipv4 192.0.2.3 port 3\n"
+
+static void test_hedge(void **state)
+{
+    static const struct {
+        const char *lines;
+        uint32_t hedge_ms;
+        const char *printed;
+    } cases[] = {
+        {S1, 0, S1}, /* nobody else to ask */
+        {S1 S2, 500, S1 S2},
+        {S1 S2 S3, 333, S1 S2 S3},
+        {S1 S2 " timeout 100\n", 25, S1 S2 " timeout 100\n"},
+        {S1 S2 " hedge 0\n", 0, S1 S2 " hedge 0\n"},
+        {S1 S2 " hedge 500\n", 500, S1 S2},
+        {" hedge 7\n" S1 S2, 7, S1 S2 " hedge 7\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512], printed[512];
+        (void)snprintf(text, sizeof text, "sks profile s type remote\n%s", cases[i].lines);
+        (void)snprintf(printed, sizeof printed, "sks profile s type remote\n%s!\n", cases[i].printed);
+        struct configuration *c = parsed(text);
+        assert_int_equal(c->profiles[0].hedge_ms, cases[i].hedge_ms);
+        assert_printed(c, "sks", "s", printed);
+        configuration_free(c);
+    }
+}
+
 static void test_sks_profile(void **state)
 {
     static const char input[] = "sks profile s type remote\n"
@@ -407,17 +439,12 @@ static void test_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guide),
-        cmocka_unit_test(test_guide_variants),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_sks_profile),
-        cmocka_unit_test(test_peer),
-        cmocka_unit_test(test_keks),
-        cmocka_unit_test(test_print_and_parse_again),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_language),
-        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_guide),       cmocka_unit_test(test_guide_variants),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_hedge),
+        cmocka_unit_test(test_sks_profile), cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_keks),        cmocka_unit_test(test_print_and_parse_again),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_language),    cmocka_unit_test(test_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

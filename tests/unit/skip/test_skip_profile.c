@@ -407,8 +407,8 @@ static void slow_may_win(void **state)
 {
     (void)state;
     conf.hedge_ms = 30;
-    fake.key[0].delay_ms = 100;
-    fake.key[1].delay_ms = fake.key[2].delay_ms = 500;
+    fake.key[0].delay_ms = 400;
+    fake.key[1].delay_ms = fake.key[2].delay_ms = 900;
     assert_int_equal(get("00ff", "Bob"), SKIP_OK);
     assert_string_equal(last_server, "192.0.2.1:1");
     assert_string_equal(fake.log, "0c 0i 1c 1i 2c 2i ");
