@@ -5,6 +5,7 @@
 #include "p11/manage.h"
 #include "p11/mechanism.h"
 #include "p11/policy.h"
+#include "p11/selftest.h"
 #include "p11/session.h"
 
 #include <openssl/crypto.h>
@@ -375,6 +376,8 @@ CK_RV key_derive(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, CK_OB
     d.m = mechanism_find(mechanism->mechanism);
     if (d.m == NULL || (d.m->flags & CKF_DERIVE) == 0)
         return CKR_MECHANISM_INVALID;
+    if (!selftest_prf())
+        return CKR_FUNCTION_FAILED;
     rv = template_read(&t, USE_DERIVE, attributes, n);
     if (rv == CKR_OK)
         rv = session_key_check(d.slot, rw, &t, CKK_GENERIC_SECRET, &d.type);

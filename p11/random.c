@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "ike/prf.h"
 #include "p11/generation.h"
+#include "p11/selftest.h"
 #include "p11/session.h"
 #include "skip/skip.h"
 
@@ -118,7 +119,9 @@ static void entropy_fetch(struct slot *s)
         return;
     deadline = clock_ms() + skip_profile_conf(profile)->timeout_ms;
     good = skip_entropy(profile, ENTROPY_BITS, deadline, &entropy, &fault) == SKIP_OK;
-    if (!good)
+    if (good)
+        good = selftest_prf();
+    else
         log_write(LOG_LEVEL_WARNING, "C_GenerateRandom: keyring %s: %s", s->name, fault.text);
     pthread_mutex_lock(&p->lock);
     if (good)
@@ -158,6 +161,8 @@ CK_RV random_seed(CK_SESSION_HANDLE session, const CK_BYTE *seed, CK_ULONG len)
         return rv;
     if (seed == NULL && len > 0)
         return CKR_ARGUMENTS_BAD;
+    if (!selftest_prf())
+        return CKR_FUNCTION_FAILED;
     pthread_mutex_lock(&s->random.lock);
     good = pool_mix(&s->random, (struct span){seed, len});
     pthread_mutex_unlock(&s->random.lock);

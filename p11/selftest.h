@@ -5,12 +5,13 @@
 
 #include <stdbool.h>
 
-/* HMAC with each hash (RFC 2202, RFC 4231) and prf+ (which is HKDF-Expand: RFC 5869). Once it has passed, it
- * is not run again in the process. False: the log tells what failed. */
+/* HMAC with each hash (RFC 2202, RFC 4231) and prf+ (which is HKDF-Expand: RFC 5869), before their first use:
+ * not in C_Initialize, since OpenSSL takes five times as long as that to compute a process's first HMAC, and
+ * reads the host's openssl.cnf for it, which may load modules, us among them. Once it has passed, it is not
+ * run again in the process. To be called under no lock. False: the log tells what failed. */
 bool selftest_prf(void);
 
-/* AES key wrap both ways (RFC 5649), before its first use: OpenSSL takes longer to prepare its ciphers than
- * all of C_Initialize. As above. */
+/* AES key wrap both ways (RFC 5649), before its first use. As above. */
 bool selftest_wrap(void);
 
 #endif

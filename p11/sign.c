@@ -5,6 +5,7 @@
 #include "p11/manage.h"
 #include "p11/mechanism.h"
 #include "p11/policy.h"
+#include "p11/selftest.h"
 #include "p11/session.h"
 
 #include <openssl/crypto.h>
@@ -61,8 +62,11 @@ static CK_RV mac_init(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism, 
 {
     struct session *s;
     struct mac *m;
-    CK_RV rv = session_lock(session, &s);
+    CK_RV rv;
 
+    if (mechanism != NULL && !selftest_prf()) /* under no lock: OpenSSL starts in it */
+        return CKR_FUNCTION_FAILED;
+    rv = session_lock(session, &s);
     if (rv != CKR_OK)
         return rv;
     m = mac_of(s, role);
