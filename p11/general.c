@@ -132,7 +132,11 @@ static void library_free(struct library *l)
     struct generation *before = atomic_load(&l->before), *now = atomic_load(&l->now);
     const size_t n = atomic_load(&l->n_slots);
 
-    status_publisher_stop(l->publisher); /* it looks at all of this */
+    struct status_process last = {0};
+
+    /* it looks at all of this */
+    status_publisher_stop(l->publisher, l->publisher != NULL && status_last(l, &last) ? &last : NULL);
+    status_clear(&last);
     if (l->sessions != NULL)
         sessions_free(l->sessions);
     for (size_t i = 0; i < n; i++) {
@@ -252,7 +256,7 @@ CK_RV general_finalize(const void *reserved)
         library_free(library);
         library = NULL;
     } else {
-        status_publisher_stop(library->publisher);
+        status_publisher_stop(library->publisher, NULL);
         log_write(LOG_LEVEL_ERROR, "C_Finalize: a call does not return; its memory is not given back");
         library_forget();
     }

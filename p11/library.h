@@ -167,6 +167,11 @@ const struct slot_peer *slot_peer_of(const struct slot *s, const struct peer *p)
 /* status.c: makes library->publisher. False: no memory. */
 bool status_make(struct library *l, bool threads);
 
+/* What is to be published, once more at the end, when no call is under way; status_clear() frees it. False:
+ * no memory. */
+struct status_process;
+bool status_last(struct library *l, struct status_process *out);
+
 /* wait.c */
 CK_RV wait_for_slot_event(CK_FLAGS flags, CK_SLOT_ID *slot, const void *reserved);
 

@@ -111,24 +111,34 @@ static bool slot_collect(struct slot *s, struct status_process *out)
     return true;
 }
 
+static bool all_collect(struct library *l, struct status_process *out)
+{
+    const struct generation *g = atomic_load(&l->now);
+    bool good = text_copy(&out->configuration, l->path);
+
+    for (size_t i = 0; good && i < atomic_load(&l->n_slots); i++)
+        good = slot_collect(atomic_load(&l->slots[i]), out);
+    for (size_t i = 0; good && i < g->configuration->n_profiles; i++)
+        good = profile_collect(g->profiles[i], out);
+    return good;
+}
+
+bool status_last(struct library *l, struct status_process *out)
+{
+    return atomic_load(&l->now) != NULL && all_collect(l, out);
+}
+
 /* Comes in as a call of the application does, so that C_Finalize waits for it, and it for C_Finalize. */
 static bool status_collected(void *context, struct status_process *out)
 {
     struct library *l = context;
-    const struct generation *g;
     bool good = false;
 
     if (gate_enter() != CKR_OK)
         return false;
     library_use();
-    if (library_now() == l) {
-        g = atomic_load(&l->now);
-        good = text_copy(&out->configuration, l->path);
-        for (size_t i = 0; good && i < atomic_load(&l->n_slots); i++)
-            good = slot_collect(library_slot(i), out);
-        for (size_t i = 0; good && i < g->configuration->n_profiles; i++)
-            good = profile_collect(g->profiles[i], out);
-    }
+    if (library_now() == l)
+        good = all_collect(l, out);
     gate_leave();
     return good;
 }

@@ -137,7 +137,7 @@ static void picture_draw(struct picture *p, const struct view *v)
     struct text now = {0}, clients = {0};
 
     view_time(&now, (int64_t)time(NULL));
-    drawf(p, BOLD, "PPKs  %" PRIu64 " live, %" PRIu64 " ended  %s", v->live, v->dead,
+    drawf(p, BOLD, "PPKs  %" PRIu64 " live, %" PRIu64 " ended  %s", v->live, v->ended,
           now.s != NULL ? now.s : "");
     draw(p, PLAIN, "");
     keyrings_draw(p, v);

@@ -31,6 +31,8 @@ static bool process_only(struct status_directory *d, uint64_t pid)
             status_clear(&d->files[i].process);
     }
     d->n = kept;
+    d->n_ended = 0; /* nobody knows which */
+    status_clear(&d->ended);
     if (kept == 0)
         say("process %" PRIu64 " has published no status", pid);
     return kept > 0;
@@ -58,11 +60,12 @@ bool view_read(struct view *v, const struct options *o)
         say("left out:\n%s", v->directory.complaints.s);
     if (o->process != 0 && !process_only(&v->directory, o->process))
         goto out;
-    good = true;
+    good = status_add(&v->sum, &v->directory.ended);
     for (size_t i = 0; good && i < v->directory.n; i++) {
         good = status_add(&v->sum, &v->directory.files[i].process);
         *(v->directory.files[i].life == PROCESS_DEAD ? &v->dead : &v->live) += 1;
     }
+    v->ended = v->directory.n_ended + v->dead;
     if (!good)
         say("no memory left");
 out:

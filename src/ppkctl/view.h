@@ -8,8 +8,9 @@
 
 struct view {
     struct status_directory directory; /* all processes, or the one that was asked for */
-    struct status_process sum;         /* over them */
-    uint64_t live, dead;
+    struct status_process sum;         /* over them, and those that have ended */
+    uint64_t live, ended;              /* how many; dead ones are among the ended */
+    uint64_t dead;
 };
 
 /* Reads the status directory: $PPK_STATUS_DIR, that of the configuration, or the default. False: told. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Status as JSON: each process as its file says it, with what is known of it, and the sums. */
+/* Status as JSON: each process as its file says it, with what is known of it; what those have counted that
+ * ended; and the sums. */
 #include "ppkctl/view.h"
+
+#include <inttypes.h>
 
 void view_json(const struct view *v, struct text *out)
 {
@@ -14,7 +17,9 @@ void view_json(const struct view *v, struct text *out)
         status_print_body(&f->process, out);
         text_printf(out, "}");
     }
-    text_printf(out, "],\"sum\":{");
+    text_printf(out, "],\"ended\":{\"processes\":%" PRIu64 ",", v->directory.n_ended);
+    status_print_body(&v->directory.ended, out);
+    text_printf(out, "},\"sum\":{");
     status_print_body(&v->sum, out);
     text_printf(out, "}}\n");
 }

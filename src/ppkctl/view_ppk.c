@@ -3,6 +3,7 @@
 #include "ppkctl/view.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 struct row {
     const char *title;
@@ -36,25 +37,45 @@ static void rows_show(const struct status_keyring *k, const struct row *rows, si
         text_printf(out, "%-22s:%" PRIu64 "\n", rows[i].title, k->n[rows[i].number]);
 }
 
-static void keyrings_show(const struct view *v, const struct row *rows, size_t n, struct text *out)
+static void keyring_show(const struct status_keyring *k, const struct row *rows, size_t n, bool first,
+                         struct text *out)
 {
-    for (size_t i = 0; i < v->sum.n_keyrings; i++) {
-        text_printf(out, "%s%-22s:", i > 0 ? "\n" : "", "Keyring");
-        view_text(out, v->sum.keyrings[i].name);
-        text_printf(out, "\n");
-        rows_show(&v->sum.keyrings[i], rows, n, out);
-    }
+    text_printf(out, "%s%-22s:", first ? "" : "\n", "Keyring");
+    view_text(out, k->name);
+    text_printf(out, "\n");
+    rows_show(k, rows, n, out);
+}
+
+/* Is it there in a process that has not ended, so that it can be told what it holds? */
+static bool is_present(const struct view *v, const char *name)
+{
+    for (size_t i = 0; i < v->directory.n; i++)
+        for (size_t k = 0; k < v->directory.files[i].process.n_keyrings; k++)
+            if (v->directory.files[i].life != PROCESS_DEAD &&
+                strcmp(v->directory.files[i].process.keyrings[k].name, name) == 0)
+                return true;
+    return false;
 }
 
 void view_ppk(const struct view *v, struct text *out)
 {
-    keyrings_show(v, ppk_rows, sizeof ppk_rows / sizeof ppk_rows[0], out);
+    bool first = true;
+
+    for (size_t i = 0; i < v->sum.n_keyrings; i++) {
+        const struct status_keyring *k = &v->sum.keyrings[i];
+        if (!is_present(v, k->name))
+            continue;
+        keyring_show(k, ppk_rows, sizeof ppk_rows / sizeof ppk_rows[0], first, out);
+        first = false;
+    }
 }
 
 void view_statistics(const struct view *v, struct text *out)
 {
-    text_printf(out, "%-22s:%" PRIu64 " live, %" PRIu64 " ended\n\n", "Clients", v->live, v->dead);
-    keyrings_show(v, statistics_rows, sizeof statistics_rows / sizeof statistics_rows[0], out);
+    text_printf(out, "%-22s:%" PRIu64 " live, %" PRIu64 " ended\n\n", "Clients", v->live, v->ended);
+    for (size_t i = 0; i < v->sum.n_keyrings; i++)
+        keyring_show(&v->sum.keyrings[i], statistics_rows, sizeof statistics_rows / sizeof statistics_rows[0],
+                     i == 0, out);
     for (size_t i = 0; i < v->sum.n_profiles; i++) {
         const struct status_profile *p = &v->sum.profiles[i];
         struct status_request all = {0};

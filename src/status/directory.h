@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#define STATUS_DEAD_S 600 /* so long a dead process is shown */
+
 struct status_file {
     struct status_process process;
     enum process_life life;
@@ -19,11 +21,14 @@ struct status_file {
 struct status_directory {
     struct status_file *files; /* by process ID */
     size_t n;
-    struct text complaints; /* a line for each file that was left out */
+    struct status_process ended; /* what processes counted that use the token no more */
+    uint64_t n_ended;            /* how many those were */
+    struct text complaints;      /* a line for each file that was left out */
 };
 
-/* Reads all files of the directory; those of processes that ended long ago are removed, where one may. What
- * is no proper status file is left out and complained about. False with the reason in `fault`: it cannot be
+/* Reads all files of the directory; those of processes that ended long ago are removed, where one may, and
+ * what they counted is added to that of the ended ones. What is no proper status file is left out and
+ * complained about. False with the reason in `fault`: it cannot be
  * read. */
 bool status_directory_read(struct status_directory *out, const char *path, struct fault *fault);
 void status_directory_clear(struct status_directory *d);

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "status/ended.h"
+#include "status/file.h"
 #include "status/process.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SOON_MS = 200, SELDOM_MS = 5000, STACK_BYTES = 256 * 1024, FILE_MODE = 0640 };
+enum { SOON_MS = 200, SELDOM_MS = 5000, STACK_BYTES = 256 * 1024 };
 
 struct status_publisher {
     char *directory;
@@ -69,42 +71,15 @@ static int directory_open(const struct status_publisher *p)
     return open(p->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
-static bool write_all(int fd, const char *s, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, s, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        s += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* Writes a new file, which nobody else can have made, and puts it in the place of the old one. */
+/* The whole new file, in the place of the old one. */
 static bool file_put(const struct status_publisher *p, const struct text *text)
 {
-    const char *aside = p->name, *name = p->name + 1;
-    int directory = directory_open(p), fd = -1;
-    bool good = false;
+    int directory = directory_open(p);
+    bool good;
 
     if (directory < 0)
         return false;
-    fd = openat(directory, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (fd < 0 && errno == EEXIST && unlinkat(directory, aside, 0) == 0)
-        fd = openat(directory, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (fd >= 0) {
-        (void)fchmod(fd, FILE_MODE); /* whatever the host's umask */
-        good = write_all(fd, text->s, text->len);
-        good = close(fd) == 0 && good && renameat(directory, aside, directory, name) == 0;
-        if (!good) {
-            int kept = errno;
-            (void)unlinkat(directory, aside, 0);
-            errno = kept;
-        }
-    }
+    good = status_file_put(directory, p->name, p->name + 1, text, geteuid());
     int kept = errno;
     (void)close(directory);
     errno = kept;
@@ -297,24 +272,37 @@ void status_publisher_nudge(struct status_publisher *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-void status_publisher_stop(struct status_publisher *p)
+/* Hands on what was counted, and takes the file away. */
+static void leave(struct status_publisher *p, const struct status_process *last)
 {
-    int directory;
+    int directory = self_know(p) ? directory_open(p) : -1;
+
+    if (directory < 0)
+        return;
+    if (last != NULL && !status_ended_add(directory, geteuid(), p->name + 1, last))
+        log_write(LOG_LEVEL_DEBUG, "status: %s: %s: what this process counted is lost", p->directory,
+                  strerrordesc_np(errno));
+    if (p->published)
+        (void)unlinkat(directory, p->name + 1, 0);
+    (void)close(directory);
+}
+
+void status_publisher_stop(struct status_publisher *p, const struct status_process *last)
+{
+    bool publishes;
 
     if (p == NULL)
         return;
     pthread_mutex_lock(&p->lock);
+    publishes = p->begun && !p->stopping;
     p->stopping = true;
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->lock);
     if (p->runs)
         (void)pthread_join(p->thread, NULL);
     p->runs = false;
-    directory = p->published ? directory_open(p) : -1;
-    if (directory >= 0) {
-        (void)unlinkat(directory, p->name + 1, 0);
-        (void)close(directory);
-    }
+    if (publishes)
+        leave(p, last);
     p->published = false;
 }
 
@@ -322,7 +310,7 @@ void status_publisher_free(struct status_publisher *p)
 {
     if (p == NULL)
         return;
-    status_publisher_stop(p);
+    status_publisher_stop(p, NULL);
     status_clear(&p->self);
     text_free(&p->last);
     pthread_cond_destroy(&p->wake);

@@ -28,10 +28,11 @@ void status_publisher_begin(struct status_publisher *p);
 /* Something has happened (a request, or the like that takes its time anyway): looks soon. */
 void status_publisher_nudge(struct status_publisher *p);
 
-/* Ends the thread and takes the file away; after that, the calls above do nothing. Neither this nor
- * status_publisher_free(), which does the same first, in a forked child for a publisher of the parent's. NULL
- * is allowed. */
-void status_publisher_stop(struct status_publisher *p);
+/* Ends the thread and takes the file away; after that, the calls above do nothing. What the process has
+ * counted, as `last` says it, is added to what ended processes counted (status/ended.h); NULL: it is not
+ * known. Neither this nor status_publisher_free(), which does the same first, in a forked child for a
+ * publisher of the parent's. p == NULL is allowed. */
+void status_publisher_stop(struct status_publisher *p, const struct status_process *last);
 void status_publisher_free(struct status_publisher *p);
 
 /* Is this the name of a status file: "PID-XXXXXXXX.json"? (Of one that is being written: the same behind a
@@ -39,8 +40,8 @@ void status_publisher_free(struct status_publisher *p);
 bool status_file_name_is(const char *name);
 
 /* Removes the files of processes that ended more than `keep_s` seconds ago from a directory, as far as one
- * may. */
+ * may. Their counters go with them: so it leaves those that are younger to the readers, who add them up. */
 void status_sweep(int directory, int64_t keep_s);
-#define STATUS_KEEP_S 600
+#define STATUS_KEEP_S (7 * 24 * 3600)
 
 #endif

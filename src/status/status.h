@@ -13,6 +13,7 @@
 
 #define STATUS_VERSION   1
 #define STATUS_FILE_MAX  (1U << 20) /* bytes of a status file */
+#define STATUS_NAME_ROOM 32         /* of a status file's name, with its end */
 #define STATUS_HEARTBEAT 60         /* seconds: a file is written anew at least so often */
 
 /* X(constant, name in the file) */
@@ -41,7 +42,9 @@ enum status_keyring_number {
         STATUS_NUMBERS,
     /* what is configured: the same in every process, so not summed up */
     STATUS_CONFIGURED_FIRST = STATUS_PEERS,
-    STATUS_CONFIGURED_LAST = STATUS_MANUAL
+    STATUS_CONFIGURED_LAST = STATUS_MANUAL,
+    /* from here on: counters; before it, what is true now */
+    STATUS_COUNTED_FIRST = STATUS_FETCHED
 };
 extern const char *const status_keyring_names[STATUS_NUMBERS];
 

@@ -11,6 +11,7 @@ import select
 import struct
 import subprocess
 import termios
+import threading
 import time
 
 import unittest
@@ -81,7 +82,8 @@ class Status(GatewaysTest):
     # ---- life ----
 
     def test_life_of_a_process(self):
-        self.assertEqual(self.json(), {"processes": [], "sum": {"keyrings": [], "profiles": []}})
+        self.assertEqual(self.json(), {"processes": [], "ended": {"processes": 0, "keyrings": [], "profiles": []},
+                                       "sum": {"keyrings": [], "profiles": []}})
         client = self.client()
         client("open")
         got = self.wait("a session", lambda s: len(s["processes"]) == 1 and self.number(s, "sessions") == 1)
@@ -109,9 +111,10 @@ class Status(GatewaysTest):
         self.assertEqual(self.number(got, "ppks-unused"), 0)
 
         client("finalize")
-        self.assertEqual(glob.glob(self.status + "/*"), [])
+        self.assertEqual(glob.glob(self.status + "/*"), [f"{self.status}/ended-{os.getuid()}.txt"])
         client("open")  # and again
-        self.wait("a second life", lambda s: len(s["processes"]) == 1)
+        got = self.wait("a second life", lambda s: len(s["processes"]) == 1)
+        self.assertEqual((self.number(got, "ppks-fetched"), self.number(got, "ppks-held")), (1, 0))
         client.end()
 
     def test_nothing_without_a_directory(self):
@@ -146,8 +149,63 @@ class Status(GatewaysTest):
         self.assertEqual(got["processes"][0]["heartbeat"], 0)
         self.assertEqual(len(os.listdir(f"/proc/{client.pid}/task")), 1)
         client("finalize")
-        self.assertEqual(glob.glob(self.status + "/*"), [])
+        self.assertEqual(glob.glob(self.status + "/[0-9]*"), [])
+        self.assertEqual(self.number(self.json(), "ppks-fetched"), 1)
         client.end()
+
+    def test_never_backwards(self):
+        """However processes come and go, sums of what was counted do not sink, and miss nothing; what short-lived ones did is seen."""
+        seen, stop, turns = [], threading.Event(), 12
+
+        def look():
+            while not stop.is_set():
+                got = self.json()
+                seen.append((self.number(got, "ppks-fetched"), sum(p["requests"]["key"]["total"] for p in got["sum"]["profiles"])))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            for _ in range(turns):
+                clients = [self.client() for _ in range(3)]
+                for client in clients:
+                    client("open")
+                    client("generate")
+                for client in clients[:2]:
+                    client("finalize")
+                    client.end()
+                self.wait("the third has told", lambda s: [p["keyrings"][0]["ppks-fetched"] for p in s["processes"] if p["pid"] == clients[2].pid] == [1])
+                clients[2].kill()
+        finally:
+            stop.set()
+            watcher.join()
+        self.assertGreater(len(seen), 5)
+        for column in zip(*seen):
+            self.assertEqual(sorted(column), list(column))
+        got = self.json()
+        self.assertEqual((self.number(got, "ppks-fetched"), got["ended"]["processes"]), (3 * turns, 2 * turns))
+        # those that ended without a word are added to the others after ten minutes, by who looks
+        for file in glob.glob(self.status + "/[0-9]*"):
+            os.utime(file, (time.time() - 1000, time.time() - 1000))
+        self.assertRegex(self.show("statistics"), rf"(?s)Clients +:0 live, {3 * turns} ended.*PPKs fetched, new +:{3 * turns}\n")
+        self.assertEqual(glob.glob(self.status + "/*"), [f"{self.status}/ended-{os.getuid()}.txt"])
+        self.ppkctl("fetch", "gateway", "--module", MODULE, **self.environment)
+        self.assertIn(f"PPKs fetched, new     :{3 * turns + 1}\n", self.show("statistics"))
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root, for other users")
+    def test_of_another_user(self):
+        """Root adds what a dead process of another user counted to that user's, who goes on with it."""
+        os.chmod(self.directory, 0o755)
+        client = self.client()
+        client("open")
+        client("generate")
+        self.wait("a PPK", lambda s: self.number(s, "ppks-fetched") == 1)
+        client.kill()
+        file, = glob.glob(self.status + "/[0-9]*")
+        os.chown(file, 1, 1)
+        os.utime(file, (time.time() - 1000, time.time() - 1000))
+        self.assertEqual(self.number(self.json(), "ppks-fetched"), 1)
+        self.assertEqual(os.listdir(self.status), ["ended-1.txt"])
+        self.assertEqual(os.stat(f"{self.status}/ended-1.txt").st_uid, 1)
 
     # ---- many ----
 
@@ -180,12 +238,15 @@ class Status(GatewaysTest):
         self.assertRegex(out, rf"(?m)^{second.pid} +dead ")
         self.assertNotRegex(out, rf"(?m)^{first.pid} ")
         self.show("clients", "--process", "1", status=1)
-        # the next to come removes what is older than ten minutes
+        # the next to come removes what nobody has looked at for a week
         file, = glob.glob(f"{self.status}/{second.pid}-*")
-        os.utime(file, (time.time() - 1000, time.time() - 1000))
+        os.utime(file, (time.time() - 8 * 24 * 3600, time.time() - 8 * 24 * 3600))
         third = self.client()
         third("open")
-        self.wait("the third", lambda s: third.pid in [p["pid"] for p in s["processes"]])
+        until = time.monotonic() + 20
+        while not glob.glob(f"{self.status}/{third.pid}-*"):
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.05)
         self.assertFalse(os.path.exists(file))
         for client in (first, third):
             client.kill()
