@@ -217,12 +217,39 @@ static void capabilities_show(struct end *e, const struct skip_capabilities *c)
     text_free(&remotes);
 }
 
+/* What does not fit: our own name, the other end's, or what is asked for? */
+static void capabilities_advice(const struct peer *peer, const struct skip_capabilities *c,
+                                const struct skip_call *call, struct fault *advice)
+{
+    const struct sks_profile *profile = peer->dynamic;
+    const char *ours = profile->local_system_id, *theirs = c->local_system_id;
+    struct fault ignored;
+
+    if (ours != NULL && theirs != NULL && strcmp(ours, theirs) != 0)
+        fault_set(advice,
+                  "If this is the right key source, say `local-system-id %s` in sks profile %s; else correct "
+                  "`kme server`.",
+                  theirs, profile->name);
+    else if (call->remote == NULL ||
+             (c->key && !c->delivery.told && !skip_capabilities_allow(c, call, NULL, &ignored)))
+        fault_set(
+            advice,
+            "Correct `remote-system-id` of peer %s; if it is right, let the key source serve that system "
+            "(skipd.conf: a peer of this name). \"ppkctl capabilities\" shows whom it serves.",
+            peer->name);
+    else
+        fault_set(advice,
+                  "Make `key-size` and `entropy` of sks profile %s fit what \"ppkctl capabilities\" shows, "
+                  "or configure the key source.",
+                  profile->name);
+}
+
 /* Does it serve what the peer needs? */
 static enum test_code capabilities_check(struct end *e, const struct skip_capabilities *c)
 {
     const struct sks_profile *profile = e->peer->dynamic;
     struct skip_call call = {.request = SKIP_REQUEST_KEY, .size = profile->key_size};
-    struct fault fault = {""};
+    struct fault fault = {""}, advice;
 
     call.remote = e->peer->remote_system_id != NULL ? e->peer->remote_system_id
                                                     : skip_capabilities_only_remote(c, &fault);
@@ -233,11 +260,8 @@ static enum test_code capabilities_check(struct end *e, const struct skip_capabi
     }
     if (fault.text[0] == '\0')
         fault_set(&fault, "it gives no entropy, but the sks profile asks for it");
-    screen_bad(
-        e->screen, "capabilities", fault.text,
-        "Make `remote-system-id` (of the peer), `local-system-id`, `key-size` and `entropy` (of the sks "
-        "profile) fit what the key source says; \"ppkctl capabilities\" shows that. A remote system that "
-        "it should serve has to be added there.");
+    capabilities_advice(e->peer, c, &call, &advice);
+    screen_bad(e->screen, "capabilities", fault.text, advice.text);
     return TEST_CAPABILITIES;
 }
 

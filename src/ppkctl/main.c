@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/log.h"
+#include "ppkctl/end.h"
 #include "ppkctl/ppkctl.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ static const struct subcommand subcommands[] = {
      ".Cm statistics :\nwhat became of PPKs, and what could not be retrieved;\n"
      ".Cm clients :\nthe processes.\n"
      "Processes that have ended without a word are shown as\n.Li dead\nfor ten minutes.\n"
+     "What processes have counted stays in the sums when they end.\n"
      "With\n.Fl -json\nor\n.Fl -openmetrics\nall of this is written for programs.\n",
      show_run},
     {"monitor", "", "cPCI", 0, 0, "show the status again and again",
@@ -92,16 +94,13 @@ static const struct subcommand subcommands[] = {
      "One new key is used up, and destroyed, unless a step before failed or\n.Fl -no-key\nis given.\n"
      "Ticks and colours are for terminals (no colours where\n.Ev NO_COLOR\nis set); elsewhere each step "
      "begins "
-     "with ok, note, skip or FAIL.\n.Pp\nThe exit status is that of the first failure:\n"
-     ".Bl -tag -compact -width 4n\n.It 0\nall is well;\n.It 1\nthe configuration, its files or secrets, or "
-     "the token;\n.It 2\nwrong usage;\n.It 3\nname, address or port of a key source;\n.It 4\nTLS;\n.It 5\n"
-     "the key source does not serve this peer;\n.It 6\nit gives no key;\n.It 7\nthe other end does not fit.\n"
-     ".El\n",
+     "with ok, note, skip or FAIL.\nThe exit status is that of the first failure, see\n.Sx EXIT STATUS .\n",
      test_run},
     {"connect-test", "FILE FILE", "dmqn", 2, 2,
      "test every pair of peers of two configurations, in both directions",
      "Does what\n.Cm test\ndoes for each pair of peers of two configurations, in both directions: where both "
-     "ends are on one host, or their\nconfigurations and key sources within reach of one.\n",
+     "ends are on one host, or their\nconfigurations and key sources within reach of one.\n"
+     "The exit status is as with\n.Cm test .\n",
      connect_test_run},
     {"import", "FILE", "w", 1, 1, "make a configuration of a router's (IOS XE, IOS XR)",
      "Reads the running configuration of a router, IOS XE\n.Pq Ic crypto skip-client , crypto ikev2 keyring "
@@ -117,6 +116,22 @@ static const struct subcommand subcommands[] = {
     {"completion", "", "", 0, 0, "print the completion of ppkctl's command line for bash",
      "Prints a script for\n.Xr bash 1\nthat completes ppkctl's command line.\n", completion_run},
 };
+/* How "test" and "connect-test" end. */
+static const struct {
+    int code;
+    const char *meaning;
+} test_codes[] = {
+    {TEST_OK, "all is well"},
+    {TEST_CONFIGURATION, "the configuration, its files or secrets, or the token"},
+    {PPKCTL_USAGE, "wrong usage"},
+    {TEST_CONNECT, "name, address or port of a key source"},
+    {TEST_TLS, "TLS"},
+    {TEST_CAPABILITIES, "the key source does not serve this peer"},
+    {TEST_KEY, "it gives no key"},
+    {TEST_OTHER_END, "the other end does not fit"},
+};
+#define TEST_CODES (sizeof test_codes / sizeof test_codes[0])
+
 #define SUBCOMMANDS (sizeof subcommands / sizeof subcommands[0])
 
 #define OPTION_HELP 256
@@ -201,6 +216,11 @@ static void subcommand_help(const struct subcommand *s)
         (void)printf("  %-24s %s\n", left, option_table[i].help);
     }
     (void)printf("  %-24s %s\n", "--help", "show this text");
+    if (s->run != test_run && s->run != connect_test_run)
+        return;
+    (void)printf("\nexit codes, of the first failure:\n");
+    for (size_t i = 0; i < TEST_CODES; i++)
+        (void)printf("  %d %s\n", test_codes[i].code, test_codes[i].meaning);
 }
 
 static void help(FILE *to)
@@ -209,8 +229,8 @@ static void help(FILE *to)
     for (size_t i = 0; i < SUBCOMMANDS; i++)
         (void)fprintf(to, "  %-14s %s\n", subcommands[i].name, subcommands[i].help);
     (void)fputs("\n\"ppkctl SUBCOMMAND --help\" tells more. Exit codes: 0 done, 1 failed, 2 wrong usage "
-                "(those of \"test\": "
-                "its help and ppkctl(1)).\n",
+                "(more of \"test\": "
+                "its help, and ppkctl(8)).\n",
                 to);
 }
 
@@ -241,8 +261,20 @@ void ppkctl_manual(struct text *out)
                      "configuration.\n.It Ev NO_COLOR\nif it is set, no colours.\n"
                      ".It Ev PPK_LOG\nwhere the log goes, as\n.Ar DEST : Ns Ar LEVEL ;\nby default\n"
                      ".Li stderr:warning .\n.El\n"
-                     ".Sh EXIT STATUS\n0: done; 1: failed; 2: wrong usage.\n"
-                     ".Sh SEE ALSO\n.Xr ppk.conf 5\n");
+                     ".Sh EXIT STATUS\n0: done; 1: failed; 2: wrong usage.\nOf\n.Cm test\nand\n"
+                     ".Cm connect-test ,\nwhich tell the first failure by it:\n.Pp\n"
+                     ".Bl -tag -compact -width 4n\n");
+    for (size_t i = 0; i < TEST_CODES; i++)
+        text_printf(out, ".It %d\n%s%c\n", test_codes[i].code, test_codes[i].meaning,
+                    i + 1 < TEST_CODES ? ';' : '.');
+    text_printf(out,
+                ".El\n"
+                ".Sh EXAMPLES\nIs the tunnel with the peer bob quantum-safe, and if not, why?\n"
+                ".Pp\n.Dl ppkctl test bob\n.Pp\nThe same for a monitor that wants the reason only:\n.Pp\n"
+                ".Dl ppkctl test bob --no-key --quiet || logger -t ppk \\(dqno PPK for bob\\(dq\n.Pp\n"
+                "What a router is to have that stands at the other end:\n.Pp\n"
+                ".Dl ppkctl show running-config --for ios-xr --local-address 192.0.2.1\n"
+                ".Sh SEE ALSO\n.Xr ppk.conf 5 ,\n.Xr ppk-pkcs11 7 ,\n.Xr skipd 8\n");
 }
 
 /* ---- completion ---- */

@@ -16,6 +16,7 @@ struct chain {
     const char *far_path; /* NULL: the other end's configuration is not at hand */
     enum test_code code;  /* of the first failure */
     unsigned keys;        /* that were used up */
+    unsigned chains;      /* that connect-test has been through */
 };
 
 static bool passed(struct chain *c, enum test_code code)
@@ -177,7 +178,7 @@ static bool far_test(struct chain *c)
 /* A new key, and the same one at the other end. */
 static void keys_test(struct chain *c)
 {
-    const char *name = c->near.peer->name, *id;
+    const char *id;
 
     screen_title(&c->screen, "key");
     if (!passed(c, end_key_new(&c->near)))
@@ -185,9 +186,11 @@ static void keys_test(struct chain *c)
     c->keys++;
     id = c->near.key.key_id;
     if (c->far_path == NULL) {
-        screen_note(&c->screen, "other end",
-                    "not compared: give --other-end FILE, or run there \"ppkctl fetch %s --id %s\"", name,
-                    id);
+        screen_note(
+            &c->screen, "other end",
+            "not compared: give --other-end FILE, or run there \"ppkctl fetch PEER --id %s\", with its name "
+            "for this end",
+            id);
         return;
     }
     if (!passed(c, end_key_by_id(&c->far, id)))
@@ -284,8 +287,9 @@ static size_t direction_run(struct chain *c, const char *near, const char *far)
             if (p->dynamic == NULL ||
                 counterpart(b, p->remote_system_id, p->dynamic->local_system_id) == NULL)
                 continue;
-            screen_say(&c->screen, "%s== %s, peer %s, to %s ==", c->keys > 0 || pairs > 0 ? "\n" : "", near,
-                       p->name, far);
+            if (c->chains++ > 0)
+                screen_say(&c->screen, " ");
+            screen_say(&c->screen, "== %s, peer %s, to %s ==", near, p->name, far);
             chain_run(c, near, a->keyrings[i].name, p->name);
             pairs++;
         }

@@ -31,15 +31,27 @@ class Manual(unittest.TestCase):
                       [*glob.glob(f'{MAN}/man*/*'), os.path.join(SOURCE, 'src', 'skipd', 'skipd.8')]}
 
     def test_all_are_there(self):
-        expected = {'ppk.conf.5', 'ppkctl.1', 'skipd.conf.5', 'skipd.8', 'ppk-pkcs11.7'}
+        expected = {'ppk.conf.5', 'ppkctl.1', 'ppkctl.8', 'skipd.conf.5', 'skipd.8', 'ppk-pkcs11.7'}
         self.assertEqual(set(self.pages) - {'strongswan-ppk.5'}, expected)
         self.assertEqual('strongswan-ppk.5' in self.pages, PLUGIN)
 
     def test_lint(self):
         for name, page in self.pages.items():
             with self.subTest(name):
-                done = subprocess.run(['mandoc', '-Tlint', '-Wwarning', page], capture_output=True, text=True, check=False)
+                done = subprocess.run(['mandoc', '-Tlint', '-Wwarning', os.path.realpath(page)], capture_output=True, text=True, check=False)
                 self.assertEqual((done.returncode, done.stdout), (0, ''))
+
+    def test_exit_codes(self):
+        """Those of the program's help and of its header are in the page, which is found in section 8 as well."""
+        page = shown(self.pages['ppkctl.8'])
+        self.assertEqual(page, shown(self.pages['ppkctl.1']))
+        page = page[page.index('EXIT STATUS'):]
+        lines = re.findall(r'^  (\d) (.*)$', self.help('ppkctl', 'test'), re.M)
+        self.assertEqual({int(code) for code, _ in lines},
+                         {int(n) for n in re.findall(r'\bTEST_\w+ = (\d)', source('src', 'ppkctl', 'end.h'))} | {2})
+        for code, meaning in lines:
+            self.assertIn(f'{code} {meaning}', page)
+        self.assertEqual(re.findall(r'^  (\d) (.*)$', self.help('ppkctl', 'connect-test'), re.M), lines)
 
     def test_references(self):
         """Each of our pages that another one refers to is there, in that section."""

@@ -127,7 +127,7 @@ class Good(ChainTest):
         """Bob's key source keeps what was not fetched there; and --no-key uses nothing up."""
         out, _ = self.chain()
         key_id = re.search(r"ID ([0-9a-f]{32}),", out)[1]
-        self.assertIn(f'run there "ppkctl fetch gateway --id {key_id}"', out)
+        self.assertIn(f'run there "ppkctl fetch PEER --id {key_id}"', out)
         self.ppkctl("fetch", "gateway", "--config", self.conf["Bob"], "--module", MODULE, "--id", key_id)
         out, _ = self.chain("--no-key", "--other-end", self.conf["Bob"])
         self.assertNotIn("used up", out)
@@ -149,6 +149,7 @@ class Good(ChainTest):
         self.assertEqual(len(re.findall(r"^== .*, peer gateway, to ", out, re.M)), 2)
         self.assertEqual(out.count("the other end has the same key"), 2)
         self.assertIn("2 test keys are used up", out)
+        self.assertEqual(len(re.findall(r"(?m)^ *\n== ", out)), 1)
         lonely = self.changed("remote-system-id Bob", "remote-system-id Carol", name="lonely.conf")
         _, err = self.ppkctl("connect-test", lonely, self.conf["Bob"], "--module", MODULE, status=OTHER_END)
         self.assertIn("stand for each other", err)
@@ -361,9 +362,9 @@ class Certificates(ChainTest):
 
 class KeySources(ChainTest):
     def test_remote_system(self):
-        self.fails("capabilities", 'remote system "Carol" is not among those that it serves', "remote-system-id", CAPABILITIES,
+        self.fails("capabilities", 'remote system "Carol" is not among those that it serves', "Correct `remote-system-id` of peer gateway", CAPABILITIES,
                    conf=self.changed("remote-system-id Bob", "remote-system-id Carol"))
-        self.fails("capabilities", 'takes us for system "Alice", but local-system-id is "Eve"', "local-system-id", CAPABILITIES,
+        self.fails("capabilities", 'takes us for system "Alice", but local-system-id is "Eve"', "say `local-system-id Alice` in sks profile ks", CAPABILITIES,
                    conf=self.changed("local-system-id Alice", "local-system-id Eve"))
 
     def test_peer_key_source_down(self):
