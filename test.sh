@@ -9,9 +9,9 @@ cd "$(dirname "$0")"
 
 tools='build-essential clang clang-format clang-tidy cppcheck cmake ninja-build pkg-config git'
 libraries='libssl-dev libcurl4-openssl-dev libjansson-dev libp11-kit-dev libsqlite3-dev libpq-dev libevent-dev libcmocka-dev'
-peers='opensc softhsm2 p11-kit p11-kit-modules gnutls-bin python3 python3-pykcs11 python3-prometheus-client chromium libnss3 libnss3-dev stunnel4 nginx-light openssl curl binutils iproute2 mandoc sqlite3 postgresql-15 systemd spin'
+peers='opensc softhsm2 p11-kit p11-kit-modules gnutls-bin python3 python3-pykcs11 python3-prometheus-client chromium libnss3 libnss3-dev stunnel4 nginx-light openssl curl binutils iproute2 mandoc sqlite3 postgresql-15 systemd spin lintian file fakeroot'
 daemons='charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins libstrongswan-extra-plugins
-    iputils-ping dpkg-dev python3-cryptography valgrind libnss3-tools libldns3 libunbound8 libcurl3-nss libcap-ng0'
+    strongswan-libcharon iputils-ping dpkg-dev python3-cryptography valgrind libnss3-tools libldns3 libunbound8 libcurl3-nss libcap-ng0'
 . scripts/packages.sh
 packages_install $tools $libraries $peers $daemons
 

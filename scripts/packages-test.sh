@@ -1,25 +1,26 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Builds the Debian packages, checks them with lintian, and tries them in a throw-away root: an overlay of this system in a mount
-# namespace of its own, which nothing leaves. Needs root. About a minute; not part of test.sh.
+# namespace of its own, which nothing leaves. Needs root. About a minute.
 #   scripts/packages-test.sh [BUILD]      (default: build-packages; the packages stay there)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "$(id -u)" -eq 0 ] || { echo "needs root" >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || { echo "skipped: needs root" >&2; exit 77; }
 . scripts/packages.sh
 packages_install lintian file dpkg-dev fakeroot cmake ninja-build opensc p11-kit mandoc strongswan-libcharon systemd
 
-build=${1:-build-packages}
-for headers in "$build" build; do
-    [ ! -d $headers/strongswan ] || break
+mkdir -p "${1:-build-packages}"
+build=$(cd "${1:-build-packages}" && pwd)
+# The plugin's headers: where PPK_STRONGSWAN says, or what is there already.
+for headers in "${PPK_STRONGSWAN:-}" "$build/strongswan" "$PWD/build/strongswan"; do
+    [ ! -e "$headers/VERSION" ] || break
 done
-[ -d $headers/strongswan ] || scripts/strongswan-headers.sh "$headers/strongswan"
-mkdir -p "$build"
+[ -e "$headers/VERSION" ] || scripts/strongswan-headers.sh "$headers"
 rm -f "$build"/*.deb
 echo "building the packages ..."
 {
     cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
-        -DPPK_STRONGSWAN_INCLUDE="$PWD/$headers/strongswan"
+        -DPPK_STRONGSWAN_INCLUDE="$headers"
     cmake --build "$build" -j "$(nproc)"
     (cd "$build" && cpack -G DEB)
 } >"$build/packages.log" 2>&1 || { cat "$build/packages.log"; exit 1; }
@@ -32,7 +33,7 @@ initial-upload-closes-no-bugs,non-standard-file-perm,maintainer-script-calls-sys
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 # What is done inside: mounts and processes end with the namespaces.
-timeout -k 10 170 unshare --mount --pid --fork --kill-child --propagation private bash -euo pipefail -s "$root" "$PWD/$build" <<'INSIDE'
+timeout -k 10 600 unshare --mount --pid --fork --kill-child --propagation private bash -euo pipefail -s "$root" "$build" <<'INSIDE'
 root=$1 debs=$2
 mount -t tmpfs root "$root"
 mkdir "$root"/{upper,work,debs,top}
@@ -68,7 +69,7 @@ check "p11-kit lists the token" 'token: dynamic' in_root p11-kit list-modules
 in_root sh -c 'umask 077; openssl rand -hex 32 >/etc/ppk-pkcs11/skipd.master
     sed s,/var/lib/skipd,/tmp, /usr/share/doc/skipd/examples/skipd.conf >/etc/ppk-pkcs11/skipd.conf'
 check "skipd -t" ': ok$' in_root skipd -t
-for page in 1/ppkctl 5/ppk.conf 5/skipd.conf 5/strongswan-ppk 7/ppk-pkcs11 8/skipd; do
+for page in 1/ppkctl 8/ppkctl 5/ppk.conf 5/skipd.conf 5/strongswan-ppk 7/ppk-pkcs11 8/skipd; do
     check "the manual page ${page#*/}(${page%/*})" '^NAME' in_root sh -c \
         "zcat /usr/share/man/man${page%/*}/${page#*/}.${page%/*}.gz | mandoc -Tutf8 | col -b"
 done
