@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A PKCS#11 module in a process of its own, by p11-kit's remoting: what charon loads is only p11-kit's client."""
 import os
+import pathlib
+import re
+import shutil
 
 from testbed import wait_for, with_sanitizer
 
@@ -34,3 +37,28 @@ class Server:
                 os.kill(pid, 9)
             except ProcessLookupError:
                 pass
+
+
+class Isolated(Server):
+    """The token as the unit ppk-pkcs11-server@.service runs it: its command for each client, at a socket of the service manager's kind,
+    under a user of its own. Whoever can run charon can connect."""
+    USER = 1
+
+    def __init__(self, host, module, env):
+        super().__init__(host, module, '', env)
+        unit = pathlib.Path(os.environ['PPK_BUILD']) / 'conf' / 'ppk-pkcs11-server@.service'
+        *command, installed = re.search(r'^ExecStart=(.*)$', unit.read_text(), re.M)[1].split()
+        assert installed.endswith('/ppk-pkcs11.so')
+        # what that user has to read may be where only root can
+        for folder in (host.bed.dir, host.dir):
+            folder.chmod(0o755)
+        copy = [pathlib.Path(shutil.copy(file, host.dir)) for file in (module, pathlib.Path(module).parent / 'ppk-skip.so')]
+        os.chown(env['PPK_CONF'], self.USER, self.USER)
+        names = [f'-E{name}' for name in env]
+        self.command = ['systemd-socket-activate', '--inetd', '--accept', '-l', self.socket, *names, 'setpriv', f'--reuid={self.USER}',
+                        f'--regid={self.USER}', '--clear-groups', '--no-new-privs', *command, copy[0]]
+
+    def clients(self):
+        """The processes of the token, one for each connection."""
+        with open(f'/proc/{self.process.pid}/task/{self.process.pid}/children', encoding='ascii') as children:
+            return [int(pid) for pid in children.read().split()]

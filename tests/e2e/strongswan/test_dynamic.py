@@ -8,7 +8,7 @@ import unittest
 import conf
 import keysource
 import memory
-from p11kit import CLIENT, Server
+from p11kit import CLIENT, Isolated
 from testbed import Bed, Charon, isolate, wait_for
 
 SPY = '/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so'
@@ -91,14 +91,14 @@ class Dynamic(unittest.TestCase):
 
     @unittest.skipIf('PPK_PRELOAD' in os.environ, "ASan's shadow memory cannot be searched")
     def test_must_show(self):
-        """The token behind p11-kit server at both ends, keys that this test knows: all of the above, and neither charon has
-        the PPK in its memory, which the same search finds in a stock charon that is given it."""
+        """The token in processes of another user at both ends, as its units run it, and keys that this test knows: all of the above, and
+        neither charon has the PPK in its memory, which the same search finds in a stock charon that is given it."""
         secret = os.urandom(32)
         self.ka, self.kb = (keysource.PlainSource(host, name, secret) for host, name in
                             ((self.alice, 'Alice'), (self.bob, 'Bob')))
         self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
         self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
-        servers = [Server(host, keysource.TOKEN, 'pkcs11:token=dynamic', token.env).start()
+        servers = [Isolated(host, keysource.TOKEN, token.env).start()
                    for host, token in ((self.alice, self.ta), (self.bob, self.tb))]
         self.a, self.b = (Charon(server.host, {'module': CLIENT, 'token': 'dynamic'}, env=server.env).start()
                           for server in servers)
@@ -106,6 +106,12 @@ class Dynamic(unittest.TestCase):
         self.a.initiate()
         first = self.check_ids(1)[0]
         self.show(first)
+        for server, charon in zip(servers, (self.a, self.b)):
+            self.assertGreater(len(server.clients()), 0)
+            for pid in server.clients():
+                self.assertEqual(os.stat(f'/proc/{pid}').st_uid, Isolated.USER)
+            with open(f'/proc/{charon.process.pid}/maps', encoding='utf-8') as maps:
+                self.assertNotIn('ppk-pkcs11.so', maps.read())
         self.check_absent(self.ka.key(bytes.fromhex(first)), 'before reauthentication')
         self.reauthenticate()
         second = self.check_ids(2)[1]
