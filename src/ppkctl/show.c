@@ -55,6 +55,10 @@ static int status_show(const struct options *o, const struct part *part, const c
     struct view v;
     bool good = view_read(&v, o);
 
+    if (good && !o->json && !o->openmetrics && v.live + v.ended == 0)
+        say("no process has used the token yet that publishes its status in %s (\"man ppk.conf\": status "
+            "directory)",
+            v.path);
     if (good && o->json)
         view_json(&v, &out);
     else if (good && o->openmetrics)

@@ -2,6 +2,7 @@
 #include "ppkctl/view.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -48,6 +49,7 @@ bool view_read(struct view *v, const struct options *o)
     bool good = false;
 
     memset(v, 0, sizeof *v);
+    (void)snprintf(v->path, sizeof v->path, "%s", directory);
     if (strcmp(directory, CONFIGURATION_STATUS_OFF) == 0) {
         say("%s: status is off", given ? "$PPK_STATUS_DIR" : o->config);
         goto out;

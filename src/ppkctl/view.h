@@ -11,6 +11,7 @@ struct view {
     struct status_process sum;         /* over them, and those that have ended */
     uint64_t live, ended;              /* how many; dead ones are among the ended */
     uint64_t dead;
+    char path[256]; /* of the directory, for messages */
 };
 
 /* Reads the status directory: $PPK_STATUS_DIR, that of the configuration, or the default. False: told. */

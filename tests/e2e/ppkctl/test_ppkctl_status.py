@@ -84,6 +84,10 @@ class Status(GatewaysTest):
     def test_life_of_a_process(self):
         self.assertEqual(self.json(), {"processes": [], "ended": {"processes": 0, "keyrings": [], "profiles": []},
                                        "sum": {"keyrings": [], "profiles": []}})
+        for words in (["clients"], ["ppk"], ["statistics"], ["sks-profile"]):
+            _, err = self.ppkctl("show", *words, **self.environment)
+            self.assertIn(f"no process has used the token yet that publishes its status in {self.status} ", err)
+        self.assertEqual(self.ppkctl("show", "statistics", "--openmetrics", **self.environment)[1], "")
         client = self.client()
         client("open")
         got = self.wait("a session", lambda s: len(s["processes"]) == 1 and self.number(s, "sessions") == 1)
