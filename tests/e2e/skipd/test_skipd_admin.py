@@ -251,7 +251,8 @@ class Admin(PairCase):
         url = f"http://127.0.0.1:{self.alice.ports['listen-admin']}/"
 
         picture = os.environ.get("PPK_SCREENSHOT") or os.path.join(self.directory, "page.png")
-        dom = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+        dom = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                              "--disable-component-update", "--disable-sync",
                               f"--user-data-dir={os.path.join(self.directory, 'chromium')}", "--dump-dom", f"--screenshot={picture}",
                               "--window-size=1200,1000", "--hide-scrollbars", url], capture_output=True, text=True, timeout=60, check=True,
                              env=dict(os.environ, HOME=self.directory)).stdout
