@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Status as OpenMetrics. Each process has series of its own, told apart by `pid`: so no counter ever goes
- * backwards, which a sum would when a process ends. */
+/* Status as OpenMetrics: the sums over all processes, and those that have ended, so that no counter goes
+ * backwards, and there are as many series as there are keyrings and sks profiles, however processes come and
+ * go. */
 #include "ppkctl/view.h"
 
 #include <inttypes.h>
@@ -30,11 +31,10 @@ static void family(struct text *out, const char *name, const char *type, const c
     text_printf(out, "# HELP %s %s\n", name, help);
 }
 
-/* The start of a sample: "NAME{pid="1",OWNER="NAME"", with the brace still open. */
-static void sample(struct text *out, const char *name, const struct status_process *p, const char *owner,
-                   const char *owner_name)
+/* The start of a sample: "NAME{OWNER="NAME"", with the brace still open. */
+static void sample(struct text *out, const char *name, const char *owner, const char *owner_name)
 {
-    text_printf(out, "%s{pid=\"%" PRIu64 "\",", name, p->pid);
+    text_printf(out, "%s{", name);
     label(out, owner, owner_name);
 }
 
@@ -72,12 +72,9 @@ static void keyrings_write(const struct view *v, struct text *out)
 
         family(out, keyring_metrics[m].name, counter ? "counter" : "gauge", NULL, keyring_metrics[m].help);
         (void)snprintf(name, sizeof name, "%s%s", keyring_metrics[m].name, counter ? "_total" : "");
-        for (size_t i = 0; i < v->directory.n; i++) {
-            const struct status_process *p = &v->directory.files[i].process;
-            for (size_t k = 0; k < p->n_keyrings; k++) {
-                sample(out, name, p, "keyring", p->keyrings[k].name);
-                text_printf(out, "} %" PRIu64 "\n", p->keyrings[k].n[keyring_metrics[m].number]);
-            }
+        for (size_t k = 0; k < v->sum.n_keyrings; k++) {
+            sample(out, name, "keyring", v->sum.keyrings[k].name);
+            text_printf(out, "} %" PRIu64 "\n", v->sum.keyrings[k].n[keyring_metrics[m].number]);
         }
     }
 }
@@ -115,14 +112,12 @@ static void requests_write(const struct view *v, struct text *out)
 
         family(out, request_metrics[m].name, "counter", NULL, request_metrics[m].help);
         (void)snprintf(name, sizeof name, "%s_total", request_metrics[m].name);
-        for (size_t i = 0; i < v->directory.n; i++) {
-            const struct status_process *p = &v->directory.files[i].process;
-            for (size_t k = 0; k < p->n_profiles; k++) {
-                for (size_t r = 0; r < STATUS_REQUESTS; r++) {
-                    sample(out, name, p, "profile", p->profiles[k].name);
-                    text_printf(out, ",kind=\"%s\"} %" PRIu64 "\n", status_request_names[r],
-                                request_metrics[m].of(&p->profiles[k].requests[r]));
-                }
+        for (size_t k = 0; k < v->sum.n_profiles; k++) {
+            const struct status_profile *p = &v->sum.profiles[k];
+            for (size_t r = 0; r < STATUS_REQUESTS; r++) {
+                sample(out, name, "profile", p->name);
+                text_printf(out, ",kind=\"%s\"} %" PRIu64 "\n", status_request_names[r],
+                            request_metrics[m].of(&p->requests[r]));
             }
         }
     }
@@ -133,17 +128,16 @@ static void requests_write(const struct view *v, struct text *out)
 #define DURATION "ppk_request_duration_seconds"
 enum { EVERY = 4 /* a doubling */ };
 
-static void duration_write(const struct status_process *p, const struct status_profile *profile, size_t kind,
-                           struct text *out)
+static void duration_write(const struct status_profile *profile, size_t kind, struct text *out)
 {
     const struct status_request *r = &profile->requests[kind];
     uint64_t below = 0;
 
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        below += r->latency[i];
+        below = below > UINT64_MAX - r->latency[i] ? UINT64_MAX : below + r->latency[i];
         if (i % EVERY != 0 && i + 1 < HISTOGRAM_BUCKETS)
             continue;
-        sample(out, DURATION "_bucket", p, "profile", profile->name);
+        sample(out, DURATION "_bucket", "profile", profile->name);
         text_printf(out, ",kind=\"%s\",le=\"", status_request_names[kind]);
         if (i + 1 < HISTOGRAM_BUCKETS)
             text_printf(out, "%.6f", (double)histogram_limit(i) / 1e6);
@@ -151,40 +145,34 @@ static void duration_write(const struct status_process *p, const struct status_p
             text_printf(out, "+Inf");
         text_printf(out, "\"} %" PRIu64 "\n", below);
     }
-    sample(out, DURATION "_count", p, "profile", profile->name);
+    sample(out, DURATION "_count", "profile", profile->name);
     text_printf(out, ",kind=\"%s\"} %" PRIu64 "\n", status_request_names[kind], below);
-    sample(out, DURATION "_sum", p, "profile", profile->name);
+    sample(out, DURATION "_sum", "profile", profile->name);
     text_printf(out, ",kind=\"%s\"} %.6f\n", status_request_names[kind], (double)r->latency_us / 1e6);
 }
 
 static void durations_write(const struct view *v, struct text *out)
 {
     family(out, DURATION, "histogram", "seconds", "How long the requests took that passed.");
-    for (size_t i = 0; i < v->directory.n; i++) {
-        const struct status_process *p = &v->directory.files[i].process;
-        for (size_t k = 0; k < p->n_profiles; k++)
-            for (size_t r = 0; r < STATUS_REQUESTS; r++)
-                duration_write(p, &p->profiles[k], r, out);
-    }
+    for (size_t k = 0; k < v->sum.n_profiles; k++)
+        for (size_t r = 0; r < STATUS_REQUESTS; r++)
+            duration_write(&v->sum.profiles[k], r, out);
 }
 
 /* ---- servers, processes ---- */
 
 static void servers_write(const struct view *v, struct text *out)
 {
-    family(out, "ppk_server_up", "gauge", NULL, "1: the server answered last; 0: it failed.");
-    for (size_t i = 0; i < v->directory.n; i++) {
-        const struct status_process *p = &v->directory.files[i].process;
-        for (size_t k = 0; k < p->n_profiles; k++) {
-            for (size_t s = 0; s < p->profiles[k].n_servers; s++) {
-                const struct status_server *server = &p->profiles[k].servers[s];
-                if (server->state == STATUS_SERVER_IDLE)
-                    continue; /* nobody knows */
-                sample(out, "ppk_server_up", p, "profile", p->profiles[k].name);
-                text_printf(out, ",");
-                label(out, "server", server->name);
-                text_printf(out, "} %d\n", server->state == STATUS_SERVER_UP);
-            }
+    family(out, "ppk_server_up", "gauge", NULL, "1: the server answered last, everywhere; 0: it failed.");
+    for (size_t k = 0; k < v->sum.n_profiles; k++) {
+        const struct status_profile *p = &v->sum.profiles[k];
+        for (size_t s = 0; s < p->n_servers; s++) {
+            if (p->servers[s].state == STATUS_SERVER_IDLE)
+                continue; /* nobody knows */
+            sample(out, "ppk_server_up", "profile", p->name);
+            text_printf(out, ",");
+            label(out, "server", p->servers[s].name);
+            text_printf(out, "} %d\n", p->servers[s].state == STATUS_SERVER_UP);
         }
     }
 }

@@ -295,7 +295,7 @@ class Status(GatewaysTest):
         families = {f.name: f for f in text_string_to_metric_families(text)}
         sample, = [s for s in families["ppk_keys_fetched"].samples]
         self.assertEqual((sample.name, sample.value, sample.labels),
-                         ("ppk_keys_fetched_total", 20, {"pid": str(client.pid), "keyring": "dynamic"}))
+                         ("ppk_keys_fetched_total", 20, {"keyring": "dynamic"}))
         passed = [s.value for s in families["ppk_requests_passed"].samples if s.labels["kind"] == "key"]
         self.assertEqual(passed, [20])
         counts = [s.value for s in families["ppk_request_duration_seconds"].samples
@@ -305,7 +305,18 @@ class Status(GatewaysTest):
         self.assertEqual((up.value, up.labels["server"], up.labels["profile"]),
                          (1, f"127.0.0.1:{self.alice.port}", "ks"))
         self.assertTrue(all(name.startswith("ppk_") for name in families))
+        # however it ends, and whoever comes next, each series is there once and does not sink
         client.kill()
+        self.ppkctl("fetch", "gateway", "--module", MODULE, **self.environment)
+        later = {f.name: f for f in text_string_to_metric_families(self.show("statistics", "--openmetrics"))}
+        self.assertEqual([s.value for s in later["ppk_keys_fetched"].samples], [21])
+        self.assertEqual([s.value for s in later["ppk_keys_held"].samples], [0])
+        for name, family in families.items():
+            self.assertEqual(len({(s.name, *sorted(s.labels.items())) for s in later[name].samples}), len(later[name].samples))
+            if family.type != "gauge":
+                for before, after in zip(family.samples, later[name].samples):
+                    self.assertEqual((before.name, before.labels), (after.name, after.labels))
+                    self.assertLessEqual(before.value, after.value)
 
     # ---- hostile files ----
 
