@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/clock.h"
 #include "ppkctl/ppkctl.h"
+#include "ppkctl/progress.h"
 #include "skip/skip.h"
 
 #include <string.h>
@@ -30,10 +31,15 @@ static bool server_show(struct skip_profile *p, size_t i, const char *remote, st
     const struct sks_profile *conf = skip_profile_conf(p);
     struct skip_capabilities *c = NULL;
     struct fault fault = {""};
+    struct progress waiting;
+    enum skip_result result;
 
     text_printf(out, "sks profile %s, server %s port %u\n", conf->name, conf->servers[i].host,
                 conf->servers[i].port);
-    if (skip_capabilities_get(p, i, remote, clock_ms() + conf->timeout_ms, &c, &fault) != SKIP_OK) {
+    progress_begin(&waiting, "waiting for the key source");
+    result = skip_capabilities_get(p, i, remote, clock_ms() + conf->timeout_ms, &c, &fault);
+    progress_end(&waiting);
+    if (result != SKIP_OK) {
         text_printf(out, " status: failed: %s\n", fault.text);
         return false;
     }

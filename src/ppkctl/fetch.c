@@ -2,6 +2,7 @@
 #include "config/config.h"
 #include "ppk/ppk.h"
 #include "ppkctl/ppkctl.h"
+#include "ppkctl/progress.h"
 #include "ppkctl/token.h"
 
 #include <stdio.h>
@@ -144,6 +145,7 @@ int fetch_run(const struct options *o, int argc, char **argv)
     struct text out = {0};
     CK_OBJECT_HANDLE key;
     struct token t = {0};
+    struct progress waiting;
     bool good = false;
 
     (void)argc;
@@ -159,9 +161,11 @@ int fetch_run(const struct options *o, int argc, char **argv)
             return PPKCTL_FAILED;
         }
     }
+    progress_begin(&waiting, "waiting for a key");
     good = token_load(&t, o->module, o->config_given ? o->config : NULL) &&
            token_open_peer(&t, o->keyring, argv[0]) && token_login(&t, master_key) &&
            (o->id != NULL ? key_find(&t, argv[0], o->id, &key) : key_new(&t, argv[0], o->size, &key));
+    progress_end(&waiting);
     if (good) {
         key_show(&t, key, &out);
         good = o->hmac == NULL || hmac_show(&t, key, o->hmac, &out);

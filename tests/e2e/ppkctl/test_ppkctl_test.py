@@ -171,10 +171,10 @@ class Good(ChainTest):
         self.fails("manual PPK", "site: missing at the other end", "same ID and key", OTHER_END, "--other-end",
                    self.write("two.conf", manual.replace("site", "other").format("ab" * 32)), conf=one)
 
-    def terminal(self, *words, **environment):
+    def terminal(self, *words, command=("test", "gateway", "--module", MODULE), **environment):
         pid, fd = pty.fork()
         if pid == 0:
-            os.execve(PPKCTL, [PPKCTL, "test", "gateway", "--module", MODULE, *words],
+            os.execve(PPKCTL, [PPKCTL, *command, *words],
                       clean_environment(LC_ALL="C.UTF-8", TERM="xterm", **environment))
         shown, end = b"", time.monotonic() + 30
         while time.monotonic() < end:
@@ -201,6 +201,20 @@ class Good(ChainTest):
         shown = self.terminal("--config", self.port_of(silent.port))
         self.assertRegex(shown, r"\.\.\. waiting for 127\.0\.0\.1 port \d+ \(1 s\)")
         self.assertIn("✘\033[0m tls", shown)
+
+    def test_progress(self):
+        """What else asks a key source tells so, too, when it takes more than a second; and only a terminal."""
+        silent = Listener(self, lambda connection: None)
+        conf = self.port_of(silent.port)
+        for command, text in ((("capabilities",), "waiting for the key source"), (("fetch", "gateway", "--module", MODULE), "waiting for a key")):
+            shown = self.terminal("--config", conf, command=command)
+            self.assertIn(f"\r   ... {text} (1 s)", shown)
+            self.assertIn("\r\033[K", shown)
+            out, err = self.ppkctl(*command, "--config", conf, status=1)
+            self.assertNotIn("...", out + err)
+        shown = self.terminal("--config", self.conf["Alice"], command=("fetch", "gateway", "--module", MODULE))
+        self.assertIn("PPK ID", shown)
+        self.assertNotIn("\r ", shown)
 
 
 class Configuration(ChainTest):
