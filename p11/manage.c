@@ -301,20 +301,29 @@ static CK_RV attribute_get(const struct slot *s, const struct object *o, CK_ATTR
     return rv;
 }
 
-CK_RV object_attributes_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
-                            CK_ULONG n)
+/* The object whose attributes are asked for or set, with a reference. */
+static CK_RV object_peek(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *attributes,
+                         CK_ULONG n, struct slot **s, struct object **o)
 {
-    struct slot *s;
-    struct object *o;
-    CK_RV rv = session_peek(session, &s, NULL);
+    CK_RV rv = session_peek(session, s, NULL);
 
     if (rv != CKR_OK)
         return rv;
     if (attributes == NULL || n == 0)
         return CKR_ARGUMENTS_BAD;
-    o = object_find(s, object);
-    if (o == NULL)
-        return CKR_OBJECT_HANDLE_INVALID;
+    *o = object_find(*s, object);
+    return *o == NULL ? CKR_OBJECT_HANDLE_INVALID : CKR_OK;
+}
+
+CK_RV object_attributes_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
+                            CK_ULONG n)
+{
+    struct slot *s;
+    struct object *o;
+    CK_RV rv = object_peek(session, object, attributes, n, &s, &o);
+
+    if (rv != CKR_OK)
+        return rv;
     attribute_lock(o);
     /* All are processed; the first thing that went wrong is the answer (PKCS#11 3.1, 5.7.5: which one, is
      * left open). */
@@ -353,15 +362,10 @@ CK_RV object_attributes_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
     struct slot *s;
     struct template t;
     struct object *o;
-    CK_RV rv = session_peek(session, &s, NULL);
+    CK_RV rv = object_peek(session, object, attributes, n, &s, &o);
 
     if (rv != CKR_OK)
         return rv;
-    if (attributes == NULL || n == 0)
-        return CKR_ARGUMENTS_BAD;
-    o = object_find(s, object);
-    if (o == NULL)
-        return CKR_OBJECT_HANDLE_INVALID;
     if (o->kind != OBJECT_KEY || (object_flags(s, o) & FLAG_MODIFIABLE) == 0)
         rv = CKR_ACTION_PROHIBITED;
     else

@@ -7,8 +7,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
-
-#include <signal.h>
+#include "base/thread.h"
 
 /* How long a key source that failed is left alone: at first, and at most; doubled in between. */
 enum { PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 60000, STACK_BYTES = 512 * 1024, IDLE_MS = 3600000 };
@@ -164,23 +163,6 @@ static void *pool_main(void *context)
     return NULL;
 }
 
-/* With all signals blocked: they are the host's. */
-static bool start(struct ppk_store *s)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-
-    if (pthread_attr_init(&attr))
-        return false;
-    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = !pthread_create(&s->pool_thread, &attr, pool_main, s);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return started;
-}
-
 void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer)
 {
     const struct peer *conf = peer->conf;
@@ -188,7 +170,7 @@ void pool_wake_inlock(struct ppk_store *s, struct peer_ppks *peer)
     if (peer->gone || !conf->dynamic || !conf->dynamic->prefetch || s->stopping)
         return;
     if (!s->pool_runs)
-        s->pool_runs = start(s);
+        s->pool_runs = thread_start(&s->pool_thread, STACK_BYTES, pool_main, s);
     if (!s->pool_runs) {
         log_write(LOG_LEVEL_WARNING, "peer %s: no thread to fetch PPKs ahead", conf->name);
         return;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "status/ended.h"
 #include "status/file.h"
 #include "status/process.h"
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,23 +211,6 @@ static void *publisher_main(void *context)
     return NULL;
 }
 
-/* With all signals blocked: they are the host's. */
-static bool start(struct status_publisher *p)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-
-    if (pthread_attr_init(&attr))
-        return false;
-    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = !pthread_create(&p->thread, &attr, publisher_main, p);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return started;
-}
-
 /* Is there a directory that this process may write into? Else there is nothing to be done, ever. */
 static bool directory_usable(const struct status_publisher *p)
 {
@@ -253,7 +236,7 @@ void status_publisher_begin(struct status_publisher *p)
         } else {
             p->runs = p->threads;
             if (p->runs)
-                p->runs = start(p);
+                p->runs = thread_start(&p->thread, STACK_BYTES, publisher_main, p);
         }
     }
     pthread_mutex_unlock(&p->lock);
