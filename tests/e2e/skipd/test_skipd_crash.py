@@ -48,9 +48,13 @@ class Crash(PairCase):
         print(f"seed {seed}")
         self.random = random.Random(seed)
 
-    def chaos(self, victims, kills):
+    def chaos(self, victims, kills, counts):
+        """Kills one of them at a time; before each kill, each of `counts` has grown by two, however slow the machine is."""
         for _ in range(kills):
             victim = self.random.choice(victims)
+            wanted, end = [count() + 2 for count in counts], time.monotonic() + 20
+            while any(count() < n for count, n in zip(counts, wanted)) and time.monotonic() < end:
+                time.sleep(0.002)
             time.sleep(self.random.uniform(0.0, 0.15))
             victim.kill9()
             time.sleep(self.random.uniform(0.0, 0.02))
@@ -80,7 +84,7 @@ class Crash(PairCase):
         loads = [Load(self.client("enc-a", self.alice), ask) for _ in range(4)]
         for load in loads:
             load.start()
-        self.chaos([self.bob, self.bob, self.alice], KILLS)
+        self.chaos([self.bob, self.bob, self.alice], KILLS, [lambda: len(given)])
         for load in loads:
             load.end()
         self.assertGreater(len(given), KILLS)
@@ -131,7 +135,8 @@ class Crash(PairCase):
         for side, *_ in sides:
             for load in side["loads"]:
                 load.start()
-        self.chaos([self.alice, self.bob], KILLS)
+        self.chaos([self.alice, self.bob], KILLS,
+                   [lambda what=what, side=side: len(side[what]) for side, *_ in sides for what in ("given", "got")])
         for side, *_ in sides:
             for load in side["loads"]:
                 load.end()
