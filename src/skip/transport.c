@@ -174,7 +174,8 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
     struct line *l = context;
     memset(&l->tls.seen, 0, sizeof l->tls.seen);
     l->tls.began = 0;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    /* libcurl makes it non-blocking, too, but goes on where it cannot: then a call would have no bound. */
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
     sockets_add(fd);
     return fd;
 }
