@@ -146,5 +146,6 @@ void config_manual(const struct config_language *l, struct text *out)
         text_printf(out, ".El\n");
     }
     text_manual(l->outro, out);
+    out->failed = out->failed || name.failed;
     text_free(&name);
 }

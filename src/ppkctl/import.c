@@ -68,6 +68,8 @@ int import_run(const struct options *o, int argc, char **argv)
         code = o->output != NULL ? file_put(o->output, &out) : put(&out);
     if (notes.s != NULL)
         (void)fputs(notes.s, stderr);
+    if (notes.failed)
+        say("no memory left");
 out:
     text_free(&config);
     text_free(&out);

@@ -434,6 +434,10 @@ static bool mistakes_drop(struct import *im, char *errors)
         at = strtoul(error + strlen(CHECKED ":"), &reason, 10);
         if (at == 0 || at > im->n || strncmp(reason, ": ", 2) != 0)
             continue;
+        if (strcmp(reason, ": no memory left") == 0) { /* no fault of the line's */
+            im->failed = true;
+            return false;
+        }
         dropped = true;
         line_drop(im, at - 1, reason + 2);
     }
@@ -458,7 +462,8 @@ static bool whole_check(struct import *im, struct text *out)
         if (!again)
             break;
     }
-    text_printf(im->notes, "%s: too much in it is wrong\n", im->name);
+    text_printf(im->notes, "%s: %s\n", im->name,
+                im->failed || out->failed ? "no memory left" : "too much in it is wrong");
     return false;
 }
 

@@ -55,6 +55,7 @@ static void id_print(struct span id, struct text *out)
 
     text_append(&word, (const char *)id.data, id.len);
     words_print(out, word.s != NULL ? word.s : "");
+    out->failed = out->failed || word.failed;
     text_free(&word);
 }
 
