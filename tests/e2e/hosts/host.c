@@ -9,14 +9,19 @@
  *   manual=TEXT     the same for an ID of text
  *   derive          prf+ of the key, as RFC 8784 has it, and the derived key away again
  *   sign            HMAC-SHA-256 of the key
+ *   random          C_GenerateRandom
  *   wrap=LABEL      wraps the same prf+ of the key under the key-encryption key of this label; and under one
- * of its own, under which it unwraps it again, and keeps what comes out destroy         C_DestroyObject list
- * a search that fetches nothing finalize        C_Finalize no-sockets      from now on socket() and connect()
- * fail (EPERM) killed-sockets  from now on whoever calls them is killed digest          the host's own use of
- * OpenSSL, in its default context: SHA-256, if its configuration has it marker=TEXT     keeps the text,
- * turned round, in the heap: what a scan must be able to find fork a child that waits as `wait` does, and
- * ends; the parent waits for it wait            prints "wait PID" and reads a line abort           as
- * assert() does, with a core dump if the limit allows it
+ *                   of its own, under which it unwraps it again, and keeps what comes out
+ *   destroy         C_DestroyObject
+ *   list            a search that fetches nothing
+ *   finalize        C_Finalize
+ *   no-sockets      from now on socket() and connect() fail (EPERM)
+ *   killed-sockets  from now on whoever calls them is killed
+ *   digest          the host's own use of OpenSSL, in its default context: SHA-256, if it can be had there
+ *   marker=TEXT     keeps the text, turned round, in the heap: what a scan must be able to find
+ *   fork            a child that waits as `wait` does, and ends; the parent waits for it
+ *   wait            prints "wait PID" and reads a line
+ *   abort           as assert() does, with a core dump if the limit allows it
  */
 #include "ppk/pkcs11-3.h"
 
@@ -159,6 +164,13 @@ static CK_RV sign(void)
     return rv == CKR_OK ? f->C_Sign(session, text, sizeof text, mac, &len) : rv;
 }
 
+static CK_RV random_get(void)
+{
+    CK_BYTE bytes[32];
+
+    return f->C_GenerateRandom(session, bytes, sizeof bytes);
+}
+
 static CK_RV sockets_forbid(uint32_t action)
 {
     struct sock_filter filter[] = {
@@ -240,6 +252,8 @@ static CK_RV word_do(char *word)
         return derive();
     if (strcmp(word, "sign") == 0)
         return sign();
+    if (strcmp(word, "random") == 0)
+        return random_get();
     if (strcmp(word, "wrap") == 0)
         return wrap(value);
     if (strcmp(word, "destroy") == 0)
