@@ -104,6 +104,20 @@ static bool ask(struct store *s, const char *sql, int64_t *number, char *text, s
     return ok;
 }
 
+/* The first column's value, of `len` bytes. False: SQLite has no memory for it. */
+static bool blob_copy(struct store *s, sqlite3_stmt *st, uint8_t *out, size_t len, struct fault *fault)
+{
+    const void *value = sqlite3_column_blob(st, 0);
+
+    if (value == NULL && len > 0) {
+        failed(s, "read", fault);
+        return false;
+    }
+    if (len > 0)
+        memcpy(out, value, len);
+    return true;
+}
+
 /* Steps a statement that gives no row, and makes it ready for the next time. */
 static bool step_done(struct store *s, enum statement n, struct fault *fault)
 {
@@ -131,8 +145,7 @@ static enum store_result fact_read(struct store *s, const char *name, uint8_t *o
     sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
     step = sqlite3_step(st);
     if (step == SQLITE_ROW && (size_t)sqlite3_column_bytes(st, 0) == len) {
-        memcpy(out, sqlite3_column_blob(st, 0), len);
-        r = STORE_OK;
+        r = blob_copy(s, st, out, len, fault) ? STORE_OK : STORE_FAILED;
     } else if (step != SQLITE_DONE) {
         if (step == SQLITE_ROW)
             fault_set(fault, "store: fact '%s' has another size than expected", name);
@@ -363,9 +376,8 @@ static enum store_result look(struct store *s, struct store_row *row, bool *othe
             fault_set(fault, "store: a value has an impossible size");
             r = STORE_FAILED;
         } else {
-            memcpy(row->found, sqlite3_column_blob(st, 0), len);
             row->found_len = len;
-            r = STORE_EXISTS;
+            r = blob_copy(s, st, row->found, len, fault) ? STORE_EXISTS : STORE_FAILED;
         }
     } else if (step != SQLITE_DONE) {
         failed(s, "read", fault);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the tests of this folder share: which calls can be made to fail, and how many of them there is time for.
 
-With TORTURE=all every call fails in turn; else as many as there is time for, which are others each time (TORTURE=SECONDS: so long for each
-kind of call). How many it were is printed."""
+With TORTURE=all every call fails in turn; else as many as there is time for (TORTURE=N: N times as long), which are others each time. How
+many it were is printed."""
 
 import os
 import random
@@ -43,7 +43,7 @@ def reported(lines, word):
 def points(what, total, seconds):
     """Numbers below `total`, each once, in any order, for as long as there is time."""
     began, done = time.monotonic(), 0
-    seconds = int(WISH) if WISH.isdigit() else seconds
+    seconds *= int(WISH) if WISH.isdigit() else 1
     for at in range(total) if ALL else random.sample(range(total), total):
         if not ALL and time.monotonic() - began > seconds and done > 5:
             break
