@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 /* --- modules (module.c) --- */
 
@@ -18,6 +20,8 @@ struct subject {
     char path[512];
     bool bare; /* OpenSSL's EVP_MAC with a reused context; no functions */
     bool ours;
+    bool held; /* ours, with PPKs of a key source inside the process as its objects */
+    char version[32];
     CK_FUNCTION_LIST_PTR f;
     CK_SLOT_ID slot;
     CK_MECHANISM_TYPE prf_plus; /* the number by which the module knows it, or 0 */
@@ -27,8 +31,8 @@ struct subject {
     size_t n_objects;
 };
 
-/* Loads `what`: a path, or one of nss, softhsm2, openssl. False: `why` says it. `conf` is a directory for the
- * files that a module needs. */
+/* Loads `what`: a path, or one of nss, softhsm2, openssl, held. False: `why` says it. `conf` is a directory
+ * for the files that a module needs. */
 bool subject_open(struct subject *s, const char *what, const char *conf, char *why, size_t why_size);
 void subject_close(struct subject *s);
 
@@ -39,6 +43,18 @@ bool module_first_search(struct subject *s, char *why, size_t why_size);
 /* The nanoseconds of a search by CKA_LABEL that finds something, the best of many; 0: it failed. */
 uint64_t module_find_label(struct subject *s, char *label);
 
+/* The nanoseconds of the first C_SignInit, which may prepare and test the cryptography; 0: it failed. */
+uint64_t module_first_sign(struct subject *s);
+
+/* The ID of the n-th object: spread, as real IDs are. */
+enum { ID_LEN = 16 };
+static inline void object_id(uint64_t n, unsigned char id[ID_LEN])
+{
+    const uint64_t halves[2] = {n * 0x9e3779b97f4a7c15u, (n ^ 0x5bd1e995u) * 0xc2b2ae3d27d4eb4fu};
+
+    memcpy(id, halves, sizeof halves);
+}
+
 /* --- clock.c --- */
 
 uint64_t now_ns(void);
@@ -46,7 +62,7 @@ uint64_t cpu_ns(void); /* of the thread */
 
 /* --- operations (operations.c) --- */
 
-enum { THREADS_MAX = 16 };
+enum { THREADS_MAX = 16, FIND_THREADS_COUNT = 10000 /* objects for many threads */ };
 
 struct operation;
 
@@ -68,6 +84,7 @@ struct operation {
     bool needs_prf; /* only modules that have prf+ */
     bool ours;      /* only our own module */
     bool finds;     /* depends on the number of objects */
+    bool held;      /* only where the objects are PPKs, and nothing else is done there */
     CK_MECHANISM_TYPE mechanism;
     const char *digest;
     CK_ULONG seed, out; /* bytes */
@@ -84,7 +101,7 @@ bool objects_grow(struct subject *s, size_t n, CK_RV *rv);
 
 /* --- results (report.c, goals.c) --- */
 
-enum { SUBJECTS_MAX = 8, PASSES_MAX = 64 };
+enum { SUBJECTS_MAX = 8, PASSES_MAX = 64, FIGURES_MAX = 64 };
 
 struct result {
     char operation[48];
@@ -96,11 +113,19 @@ struct result {
     char error[64]; /* why there is none */
 };
 
+/* What a program of its own has measured, one value. */
+struct figure {
+    char name[48], unit[8], text[80];
+    double value;
+};
+
 struct results {
     struct subject subjects[SUBJECTS_MAX];
     size_t n_subjects;
     struct result *all;
     size_t n, room;
+    struct figure figures[FIGURES_MAX];
+    size_t n_figures;
 };
 
 /* A new one; never NULL: ends the program without memory. */
@@ -110,14 +135,19 @@ const struct result *results_find(const struct results *r, const char *operation
                                   size_t subject);
 double result_best(const struct result *r);
 double result_median(const struct result *r);
+const char *result_unit(const struct result *r);
 
 void report_table(const struct results *r);
 bool report_json(const struct results *r, const char *path);
 
-/* Cold starts of all modules, and what our own costs with 1 to 10,000 peers configured (process.c).
- * `directory` is for its files. */
-void measure_cold(struct results *r, unsigned passes);
-void measure_peers(struct results *r, unsigned passes, const char *directory);
+/* Processors, system, OpenSSL and modules with their versions, in a line without its end. */
+void report_machine(FILE *to, const struct results *r);
+
+/* Compares with the goals of the project, where the figures are there for it: a table in Markdown. */
+void report_goals(const struct results *r);
+
+/* The same as a JSON array; the caller's. */
+struct json_t *goals_json(const struct results *r);
 
 /* Writes SVG charts of the growth with objects, threads and peers: PREFIX-objects.svg and so on (chart.c). */
 bool report_charts(const struct results *r, const char *prefix);
@@ -126,7 +156,44 @@ bool report_charts(const struct results *r, const char *prefix);
  * check would not have seen it. */
 bool report_constant_time(void);
 
-/* Compares with the goals of the project, where the subjects are there for it. */
-void report_goals(const struct results *r);
+/* --- measurements --- */
+
+struct options {
+    unsigned passes;
+    unsigned pass_ms;
+    unsigned threads[5];
+    size_t n_threads;
+    size_t objects; /* for modules that are not ours */
+    size_t objects_ours;
+    const char *only; /* part of an operation's name */
+    const char *json;
+    const char *svg;
+    bool goals;
+    bool network;
+    bool all;
+    bool constant;
+    const char *ike_sa; /* rounds, or NULL */
+    bool cpu;           /* processor time instead of the clock's */
+};
+extern struct options options;
+
+/* Is this wanted (--only)? */
+bool wanted(const char *name);
+
+/* Everything that is done by calls in this process (measure.c). */
+void measure_operations(struct results *r);
+void measure_finds(struct results *r);
+
+/* Cold starts of all modules, and what our own costs with 1 to 10,000 peers configured (process.c).
+ * `directory` is for its files. */
+void measure_cold(struct results *r, unsigned passes);
+void measure_peers(struct results *r, unsigned passes, const char *directory);
+
+/* Held PPKs, by another ppk-bench, since they are to have a process for themselves (programs.c). */
+void measure_held(struct results *r, const char *directory);
+
+/* Runs a script of the source folder, whose lines "NAME TAB VALUE TAB UNIT TAB TEXT" become figures, and are
+ * shown; others are shown as they are. False: it failed. */
+bool measure_script(struct results *r, const char *script, const char *argument);
 
 #endif

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Charts in SVG: the time of an operation against the number of objects, threads or peers, both logarithmic,
- * a line per module and operation. */
+ * a line per module and operation. A module has one colour; a second operation is dashed. */
 #include "bench.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { WIDTH = 760, HEIGHT = 420, LEFT = 90, RIGHT = 210, TOP = 50, BOTTOM = 60, Y_DECADES = 7 };
+enum { WIDTH = 820, HEIGHT = 460, LEFT = 80, RIGHT = 250, TOP = 56, BOTTOM = 84, LINES = 2 };
 
 /* What grows. A line is drawn for each of the operations: those named OPERATION-COUNT, or, if threads grow,
  * OPERATION itself. */
@@ -20,49 +18,85 @@ static const struct chart {
     bool threads;
     struct {
         const char *operation, *text;
-    } lines[2];
+    } lines[LINES];
 } charts[] = {
     {"objects",
-     "Find a key by CKA_ID (C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal)",
+     "Find by CKA_ID (init, find, final) as objects grow",
      "objects in the token",
      10,
      6,
      false,
-     {{"find-hit", ""}}},
+     {{"find-hit", ", session keys"}, {"find-ppk", ", held PPKs"}}},
     {"threads",
-     "Time per operation, over all threads, on a machine of 2 processors",
+     "Time per operation over all threads, as threads grow",
      "threads",
      2,
      4,
      true,
-     {{"derive-sha256-32", ", prf+"}, {"sign-sha256", ", sign"}}},
+     {{"derive-sha256-32", ", prf+"}, {"find-hit-10000", ", find of 10,000"}}},
     {"peers",
-     "Peers in the configuration",
-     "peers",
+     "Start and search as configured peers grow",
+     "peers with a PPK each",
      10,
      4,
      false,
      {{"peers-start", ", C_Initialize"}, {"peers-find", ", find by label"}}},
 };
 
-static const char *const colours[] = {"#0b6e4f", "#c8553d", "#2e5eaa", "#8f5ba6", "#b8860b",
-                                      "#4a4a4a", "#d1495b", "#00798c", "#6a994e", "#bc4749"};
+static const char *const colours[] = {"#0b6e4f", "#c8553d", "#2e5eaa", "#8f5ba6", "#b8860b", "#4a4a4a"};
+
+/* Decades of the vertical axis, as powers of ten of nanoseconds. */
+struct scale {
+    int from, to;
+};
 
 static double x_of(const struct chart *c, double count)
 {
     return LEFT + log(count) / log(c->x_base) / c->x_steps * (WIDTH - LEFT - RIGHT);
 }
 
-/* The axis begins at 10 ns. */
-static double y_of(double ns)
+static double y_of(const struct scale *s, double ns)
 {
-    return HEIGHT - BOTTOM - log10(ns < 10 ? 1 : ns / 10) / Y_DECADES * (HEIGHT - TOP - BOTTOM);
+    return HEIGHT - BOTTOM - (log10(ns) - s->from) / (s->to - s->from) * (HEIGHT - TOP - BOTTOM);
 }
 
-static void draw_axes(FILE *f, const struct chart *c)
+static double y_min(const struct scale *s)
 {
-    static const char *const times[Y_DECADES + 1] = {"10 ns",  "100 ns", "1 us",  "10 us",
-                                                     "100 us", "1 ms",   "10 ms", "100 ms"};
+    return pow(10, s->from);
+}
+
+/* The count that a result is for, or 0: it is not of this line. */
+static double count_of(const struct chart *c, const char *operation, const struct result *at)
+{
+    size_t len = strlen(operation);
+
+    if (at->n_passes == 0 || strncmp(at->operation, operation, len) != 0)
+        return 0;
+    if (c->threads)
+        return at->operation[len] == '\0' ? at->threads : 0;
+    return at->operation[len] == '-' && at->threads == 1 ? strtod(at->operation + len + 1, NULL) : 0;
+}
+
+static struct scale scale_of(const struct results *r, const struct chart *c)
+{
+    double least = INFINITY, most = 0;
+
+    for (size_t i = 0; i < r->n; i++)
+        for (int l = 0; l < LINES && c->lines[l].operation; l++)
+            if (count_of(c, c->lines[l].operation, &r->all[i]) > 0) {
+                least = fmin(least, result_best(&r->all[i]));
+                most = fmax(most, result_best(&r->all[i]));
+            }
+    if (most <= 0)
+        return (struct scale){0, 1};
+    struct scale s = {(int)floor(log10(least)), (int)ceil(log10(most))};
+    s.to += s.to == s.from;
+    return s;
+}
+
+static void draw_axes(FILE *f, const struct chart *c, const struct scale *s)
+{
+    static const char *const units[] = {"ns", "us", "ms", "s"};
 
     for (int i = 0; i <= c->x_steps; i++) {
         double count = pow(c->x_base, i), x = x_of(c, count);
@@ -71,60 +105,54 @@ static void draw_axes(FILE *f, const struct chart *c)
         (void)fprintf(f, "<text x='%.1f' y='%d' text-anchor='middle'>%.0f</text>\n", x, HEIGHT - BOTTOM + 20,
                       count);
     }
-    for (int i = 0; i <= Y_DECADES; i++) {
-        double ns = pow(10, i + 1);
+    for (int i = s->from; i <= s->to; i++) {
+        double y = y_of(s, pow(10, i));
         (void)fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/>\n", LEFT, WIDTH - RIGHT,
-                      y_of(ns), y_of(ns));
-        (void)fprintf(f, "<text x='%d' y='%.1f' text-anchor='end'>%s</text>\n", LEFT - 8, y_of(ns) + 4,
-                      times[i]);
+                      y, y);
+        (void)fprintf(f, "<text x='%d' y='%.1f' text-anchor='end'>%.0f %s</text>\n", LEFT - 8, y + 4,
+                      pow(10, i % 3), units[i / 3 < 3 ? i / 3 : 3]);
     }
     (void)fprintf(f, "<text x='%d' y='%d' text-anchor='middle'>%s</text>\n", (WIDTH - RIGHT + LEFT) / 2,
-                  HEIGHT - 14, c->x_text);
-}
-
-/* The count that a result is for, or 0: it is not of this line. */
-static double count_of(const struct chart *c, const char *operation, const struct result *at)
-{
-    size_t len = strlen(operation);
-
-    if (strncmp(at->operation, operation, len) != 0)
-        return 0;
-    if (c->threads)
-        return at->operation[len] == '\0' ? at->threads : 0;
-    return at->operation[len] == '-' && at->threads == 1 ? strtod(at->operation + len + 1, NULL) : 0;
+                  HEIGHT - BOTTOM + 42, c->x_text);
 }
 
 /* True: there was something to draw. */
-static bool draw_line(FILE *f, const struct results *r, const struct chart *c, size_t line, size_t subject,
-                      size_t number)
+static bool draw_line(FILE *f, const struct results *r, const struct chart *c, const struct scale *s,
+                      size_t line, size_t subject, size_t number)
 {
-    const char *colour = colours[number % (sizeof colours / sizeof *colours)];
+    const char *colour = colours[subject % (sizeof colours / sizeof *colours)];
+    const char *dashes = line > 0 ? " stroke-dasharray='6 4'" : "";
+    const int x_legend = WIDTH - RIGHT + 20, y_legend = TOP + 14 + 22 * (int)number;
     double x = 0, y = 0;
     bool any = false;
 
     for (size_t i = 0; i < r->n; i++) {
         const struct result *at = &r->all[i];
-        double count =
-            at->subject == subject && at->n_passes > 0 ? count_of(c, c->lines[line].operation, at) : 0;
+        double count = at->subject == subject ? count_of(c, c->lines[line].operation, at) : 0;
         if (count <= 0)
             continue;
-        double next_x = x_of(c, count), next_y = y_of(result_best(at));
+        double next_x = x_of(c, count), next_y = y_of(s, fmax(result_best(at), y_min(s)));
         if (any)
-            (void)fprintf(f, "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' stroke='%s' stroke-width='2'/>\n",
-                          x, y, next_x, next_y, colour);
+            (void)fprintf(f,
+                          "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' stroke='%s' stroke-width='2'%s/>\n",
+                          x, y, next_x, next_y, colour, dashes);
         (void)fprintf(f, "<circle cx='%.1f' cy='%.1f' r='3.5' fill='%s'/>\n", next_x, next_y, colour);
         x = next_x;
         y = next_y;
         any = true;
     }
     if (any)
-        (void)fprintf(f, "<text x='%d' y='%d' fill='%s'>%s%s</text>\n", WIDTH - RIGHT + 14,
-                      TOP + 14 + 20 * (int)number, colour, r->subjects[subject].name, c->lines[line].text);
+        (void)fprintf(f,
+                      "<line x1='%d' y1='%d' x2='%d' y2='%d' stroke='%s' stroke-width='2'%s/>\n"
+                      "<text x='%d' y='%d' fill='%s'>%s%s</text>\n",
+                      x_legend, y_legend - 4, x_legend + 26, y_legend - 4, colour, dashes, x_legend + 32,
+                      y_legend, colour, r->subjects[subject].name, c->lines[line].text);
     return any;
 }
 
 static bool report_chart(const struct results *r, const struct chart *c, const char *prefix)
 {
+    const struct scale scale = scale_of(r, c);
     char path[600];
     size_t number = 0;
 
@@ -137,13 +165,15 @@ static bool report_chart(const struct results *r, const struct chart *c, const c
     (void)fprintf(f,
                   "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' "
                   "font-size='12'>\n<rect width='100%%' height='100%%' fill='white'/>\n"
-                  "<text x='%d' y='28' font-size='15'>%s</text>\n",
+                  "<text x='%d' y='30' font-size='15'>%s</text>\n",
                   WIDTH, HEIGHT, LEFT, c->title);
-    draw_axes(f, c);
-    for (size_t l = 0; l < sizeof c->lines / sizeof *c->lines && c->lines[l].operation; l++)
+    draw_axes(f, c, &scale);
+    for (size_t l = 0; l < LINES && c->lines[l].operation; l++)
         for (size_t s = 0; s < r->n_subjects; s++)
-            number += draw_line(f, r, c, l, s, number);
-    (void)fprintf(f, "</svg>\n");
+            number += draw_line(f, r, c, &scale, l, s, number);
+    (void)fprintf(f, "<text x='%d' y='%d' font-size='11' fill='#555'>", LEFT, HEIGHT - 14);
+    report_machine(f, r);
+    (void)fprintf(f, "</text>\n</svg>\n");
     bool ok = ferror(f) == 0;
     return fclose(f) == 0 && ok;
 }

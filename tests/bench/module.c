@@ -2,9 +2,7 @@
 #include "bench.h"
 
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* NSS's softoken takes its parameters in a field of its own, where others have pReserved. */
 struct init_args {
@@ -41,6 +39,18 @@ static bool choose_slot(struct subject *s, char *why, size_t size)
     if (rv != CKR_OK || n == 0)
         return failed(why, size, "C_GetSlotList", rv);
     return true;
+}
+
+/* Its name and version: what C_GetInfo says, without the blanks. */
+static void note_version(struct subject *s)
+{
+    CK_INFO info;
+
+    if (s->f->C_GetInfo(&info) != CKR_OK)
+        return;
+    (void)snprintf(s->version, sizeof s->version, "%u.%u", info.libraryVersion.major,
+                   info.libraryVersion.minor);
+    s->ours = memcmp(info.manufacturerID, "ppk-pkcs11", 10) == 0;
 }
 
 bool module_load(struct subject *s, const char *path, char *why, size_t why_size)
@@ -117,6 +127,27 @@ uint64_t module_find_label(struct subject *s, char *label)
     return n == 1 ? best : 0;
 }
 
+uint64_t module_first_sign(struct subject *s)
+{
+    static CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    static CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    static CK_BBOOL yes = CK_TRUE;
+    CK_BYTE value[32] = "a key for ppk-bench's first HMAC";
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof class},
+                               {CKA_KEY_TYPE, &type, sizeof type},
+                               {CKA_SIGN, &yes, sizeof yes},
+                               {CKA_VALUE, value, sizeof value}};
+    CK_MECHANISM mechanism = {CKM_SHA256_HMAC, NULL, 0};
+    CK_SESSION_HANDLE session = 0;
+    CK_OBJECT_HANDLE key = 0;
+
+    if (s->f->C_OpenSession(s->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session) != CKR_OK ||
+        s->f->C_CreateObject(session, template, sizeof template / sizeof *template, &key) != CKR_OK)
+        return 0;
+    uint64_t before = now_ns();
+    return s->f->C_SignInit(session, &mechanism, key) == CKR_OK ? now_ns() - before : 0;
+}
+
 static bool has_mechanism(struct subject *s, CK_MECHANISM_TYPE m)
 {
     CK_MECHANISM_INFO info;
@@ -157,6 +188,17 @@ static bool softhsm_initialize(struct subject *s)
            s->f->C_InitToken(slot, pin, sizeof pin - 1, label) == CKR_OK;
 }
 
+/* A configuration with a keyring whose PPKs come from source.c, which takes the place of all key sources. */
+static bool held_configure(const char *conf)
+{
+    static const char text[] = "keyring held\n peer nobody\n  ppk dynamic source\n  remote-system-id nobody\n"
+                               "sks profile source type remote\n kme server ipv4 127.0.0.1 port 1\n";
+    char path[600];
+
+    (void)snprintf(path, sizeof path, "%s/held.conf", conf);
+    return write_file(conf, "held.conf", text) && setenv("PPK_CONF", path, 1) == 0;
+}
+
 /* A configuration with a keyring, for our own module, unless the user has one. */
 static bool ppk_configure(const char *conf)
 {
@@ -186,8 +228,8 @@ static void name_of(struct subject *s)
 
 bool subject_open(struct subject *s, const char *what, const char *conf, char *why, size_t why_size)
 {
-    bool softhsm = strcmp(what, "softhsm2") == 0 || strstr(what, "libsofthsm2") != NULL;
-    CK_INFO info;
+    const bool softhsm = strcmp(what, "softhsm2") == 0 || strstr(what, "libsofthsm2") != NULL;
+    const bool held = strcmp(what, "held") == 0;
 
     *s = (struct subject){.name = "openssl"};
     if (strcmp(what, "openssl") == 0) {
@@ -198,9 +240,12 @@ bool subject_open(struct subject *s, const char *what, const char *conf, char *w
         what = "libsoftokn3.so";
     else if (strcmp(what, "softhsm2") == 0)
         what = "/usr/lib/softhsm/libsofthsm2.so";
+    else if (held)
+        what = PPK_HELD_MODULE;
     (void)snprintf(s->path, sizeof s->path, "%s", what);
     name_of(s);
-    if ((softhsm && !softhsm_configure(conf)) || !ppk_configure(conf)) {
+    s->held = held;
+    if ((softhsm && !softhsm_configure(conf)) || !(held ? held_configure(conf) : ppk_configure(conf))) {
         (void)snprintf(why, why_size, "cannot write its configuration");
         return false;
     }
@@ -212,8 +257,7 @@ bool subject_open(struct subject *s, const char *what, const char *conf, char *w
     }
     if (!choose_slot(s, why, why_size))
         return false;
-    s->ours = s->f->C_GetInfo(&info) == CKR_OK && memcmp(info.manufacturerID, "ppk-pkcs11", 10) == 0;
-    s->ours = s->ours || strstr(s->name, "ppk-pkcs11") != NULL;
+    note_version(s);
     if (has_mechanism(s, CKM_IKE2_PRF_PLUS_DERIVE))
         s->prf_plus = CKM_IKE2_PRF_PLUS_DERIVE;
     else if (has_mechanism(s, CKM_NSS_IKE_PRF_PLUS_DERIVE))

@@ -13,17 +13,6 @@ static CK_OBJECT_CLASS secret_key = CKO_SECRET_KEY;
 static CK_KEY_TYPE generic = CKK_GENERIC_SECRET;
 static CK_BYTE bytes[64] = "what is mixed into the keys of an IKE SA, or is to be signed....";
 
-enum { ID_LEN = 16 };
-
-/* The ID of the n-th object: spread, as real IDs are. */
-static void id_of(uint64_t n, CK_BYTE *id)
-{
-    uint64_t a = n * 0x9e3779b97f4a7c15u, b = (n ^ 0x5bd1e995u) * 0xc2b2ae3d27d4eb4fu;
-
-    memcpy(id, &a, 8);
-    memcpy(id + 8, &b, 8);
-}
-
 static CK_RV create(struct subject *s, CK_SESSION_HANDLE session, CK_BYTE *id, CK_ULONG len,
                     CK_OBJECT_HANDLE *key)
 {
@@ -47,6 +36,16 @@ static CK_RV create(struct subject *s, CK_SESSION_HANDLE session, CK_BYTE *id, C
     return s->f->C_CreateObject(session, template, sizeof template / sizeof *template, key);
 }
 
+/* A new PPK; source.c gives the IDs in the same order as they are taken elsewhere. */
+static CK_RV take(struct subject *s, CK_OBJECT_HANDLE *key)
+{
+    static char peer[] = "nobody";
+    CK_MECHANISM mechanism = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
+    CK_ATTRIBUTE template = {CKA_LABEL, peer, sizeof peer - 1};
+
+    return s->f->C_GenerateKey(s->holder, &mechanism, &template, 1, key);
+}
+
 bool objects_grow(struct subject *s, size_t n, CK_RV *rv)
 {
     CK_BYTE id[ID_LEN];
@@ -60,8 +59,9 @@ bool objects_grow(struct subject *s, size_t n, CK_RV *rv)
     }
     s->objects = more;
     while (s->n_objects < n) {
-        id_of(s->n_objects, id);
-        *rv = create(s, s->holder, id, ID_LEN, &s->objects[s->n_objects]);
+        object_id(s->n_objects, id);
+        *rv = s->held ? take(s, &s->objects[s->n_objects])
+                      : create(s, s->holder, id, ID_LEN, &s->objects[s->n_objects]);
         if (*rv != CKR_OK)
             return false;
         s->n_objects++;
@@ -246,7 +246,7 @@ static bool find(struct worker *w, uint64_t from, CK_ULONG expected)
     CK_ULONG n = 0;
 
     w->random = w->random * 6364136223846793005u + 1442695040888963407u;
-    id_of(from + (w->random >> 33) % w->subject->n_objects, id);
+    object_id(from + (w->random >> 33) % w->subject->n_objects, id);
     if (!keep(w, f->C_FindObjectsInit(w->session, &wanted, 1)) ||
         !keep(w, f->C_FindObjects(w->session, &found, 1, &n)) || !keep(w, f->C_FindObjectsFinal(w->session)))
         return false;
@@ -352,6 +352,13 @@ const struct operation operations[] = {
      .finds = true,
      .prepare = prepare_key,
      .once = find_miss,
+     .finish = finish},
+    {.name = "find-ppk",
+     .text = "find a held PPK by CKA_ID",
+     .finds = true,
+     .held = true,
+     .prepare = open_session,
+     .once = find_hit,
      .finish = finish},
 };
 const size_t n_operations = sizeof operations / sizeof *operations;

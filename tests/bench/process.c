@@ -3,23 +3,27 @@
 #include "bench.h"
 
 #include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-/* Runs ppk-bench-cold once: the nanoseconds of the whole process, and the figures that it prints. False: it
- * failed. `label`, or NULL: what it is to search for besides. */
-static bool cold_once(const char *path, const char *label, double *whole, double figures[2])
+/* What ppk-bench-cold tells, and what the whole process took. */
+enum { COLD_INITIALIZE, COLD_FIND, COLD_SIGN, COLD_LIBCURL, COLD_FIGURES };
+struct cold {
+    double whole;
+    double figures[COLD_FIGURES];
+};
+
+/* Runs ppk-bench-cold once. False: it failed. `what`, or NULL: its second argument. */
+static bool cold_once(const char *path, const char *what, struct cold *c)
 {
-    char program[512], text[64] = "";
+    char program[512], text[128] = "";
     union {
         const char *constant[4];
         char *plain[4]; /* posix_spawn() changes none */
-    } argv = {.constant = {program, path, label, NULL}};
+    } argv = {.constant = {program, path, what, NULL}};
     posix_spawn_file_actions_t actions;
     int ends[2], status = 1;
     pid_t child = 0;
@@ -36,44 +40,56 @@ static bool cold_once(const char *path, const char *label, double *whole, double
     bool ok = posix_spawn(&child, program, &actions, NULL, argv.plain, environ) == 0;
     (void)close(ends[1]);
     ok = ok && waitpid(child, &status, 0) == child && status == 0;
-    *whole = (double)(now_ns() - before);
+    c->whole = (double)(now_ns() - before);
     ok = ok && read(ends[0], text, sizeof text - 1) > 0;
-    for (int i = 0; i < 2; i++)
-        figures[i] = strtod(end, &end);
+    for (int i = 0; i < COLD_FIGURES; i++)
+        c->figures[i] = strtod(end, &end);
     (void)close(ends[0]);
     (void)posix_spawn_file_actions_destroy(&actions);
     return ok;
 }
 
-/* Notes a pass in two results that follow each other; or that it failed. */
-static void note(struct result *first, bool good, double one, double other)
+/* Notes a pass, or that it failed. */
+static void note(struct result *at, bool good, double figure)
 {
-    const double figures[2] = {one, other};
-
-    for (int i = 0; i < 2; i++) {
-        if (good && first[i].n_passes < PASSES_MAX)
-            first[i].passes[first[i].n_passes++] = figures[i];
-        else if (!good)
-            (void)snprintf(first[i].error, sizeof first[i].error, "failed");
-    }
+    if (good && at->n_passes < PASSES_MAX)
+        at->passes[at->n_passes++] = figure;
+    else if (!good)
+        (void)snprintf(at->error, sizeof at->error, "failed");
 }
 
 void measure_cold(struct results *r, unsigned passes)
 {
+    static const struct {
+        const char *operation, *text;
+    } rows[] = {
+        {"cold-start", "process: load, initialize, search, end"},
+        {"cold-initialize", "C_Initialize in a new process"},
+        {"cold-sign", "first C_SignInit of a process"},
+        {"cold-sign-warm", "the same, OpenSSL being in use"},
+    };
+    enum { ROWS = sizeof rows / sizeof *rows };
     size_t first = r->n;
 
-    for (size_t s = 0; s < r->n_subjects; s++) {
-        (void)results_add(r, "cold-start", "process: load, initialize, search, end", 1, s);
-        (void)results_add(r, "cold-initialize", "C_Initialize in a new process", 1, s);
-    }
+    for (size_t s = 0; s < r->n_subjects; s++)
+        for (size_t i = 0; i < ROWS; i++)
+            (void)results_add(r, rows[i].operation, rows[i].text, 1, s);
     for (unsigned p = 0; p < passes * 3; p++) {
         for (size_t s = 0; s < r->n_subjects; s++) {
-            struct result *at = &r->all[first + s * 2];
-            double whole = 0, figures[2];
-            if (r->subjects[s].bare || at->error[0])
+            struct result *at = &r->all[first + s * ROWS];
+            struct cold c;
+            if (r->subjects[s].bare)
                 continue;
-            bool good = cold_once(r->subjects[s].path, NULL, &whole, figures);
-            note(at, good, whole, figures[0]);
+            bool good = cold_once(r->subjects[s].path, NULL, &c);
+            note(&at[0], good, c.whole);
+            note(&at[1], good, c.figures[COLD_INITIALIZE]);
+            good = cold_once(r->subjects[s].path, "--sign", &c);
+            note(&at[2], good, c.figures[COLD_SIGN]);
+            good = cold_once(r->subjects[s].path, "--sign-warm", &c);
+            note(&at[3], good, c.figures[COLD_SIGN]);
+            if (p == 0 && good && r->subjects[s].ours && r->n_figures < FIGURES_MAX)
+                r->figures[r->n_figures++] = (struct figure){
+                    "cold-libcurl", "", "libcurl in a process that has not fetched", c.figures[COLD_LIBCURL]};
         }
     }
 }
@@ -119,9 +135,10 @@ void measure_peers(struct results *r, unsigned passes, const char *directory)
         (void)snprintf(label, sizeof label, "p%u", n - 1);
         bool good = peers_configure(path, n);
         for (unsigned p = 0; p < passes && !r->all[first].error[0]; p++) {
-            double whole, figures[2] = {0, 0};
-            good = good && cold_once(r->subjects[ours].path, label, &whole, figures);
-            note(&r->all[first], good, figures[0], figures[1]);
+            struct cold c = {0};
+            good = good && cold_once(r->subjects[ours].path, label, &c);
+            note(&r->all[first], good, c.figures[COLD_INITIALIZE]);
+            note(&r->all[first + 1], good, c.figures[COLD_FIND]);
         }
     }
     (void)setenv("PPK_CONF", was, 1);

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 struct result *results_add(struct results *r, const char *operation, const char *text, unsigned threads,
                            size_t subject)
@@ -69,6 +69,37 @@ static bool is_memory(const struct result *r)
     return strncmp(r->operation, "memory", 6) == 0;
 }
 
+const char *result_unit(const struct result *r)
+{
+    return is_memory(r) ? "bytes" : "ns";
+}
+
+/* PRETTY_NAME of /etc/os-release. */
+static void system_name(char *out, size_t size)
+{
+    FILE *f = fopen("/etc/os-release", "re");
+    char line[256];
+
+    (void)snprintf(out, size, "Linux");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "PRETTY_NAME=\"", 13) == 0)
+            (void)snprintf(out, size, "%.*s", (int)strcspn(line + 13, "\"\n"), line + 13);
+    if (f)
+        (void)fclose(f);
+}
+
+void report_machine(FILE *to, const struct results *r)
+{
+    char name[80];
+
+    system_name(name, sizeof name);
+    (void)fprintf(to, "%ld processors, %s, OpenSSL %s", sysconf(_SC_NPROCESSORS_ONLN), name,
+                  OpenSSL_version(OPENSSL_VERSION_STRING));
+    for (size_t i = 0; i < r->n_subjects; i++)
+        if (!r->subjects[i].bare)
+            (void)fprintf(to, ", %s %s", r->subjects[i].name, r->subjects[i].version);
+}
+
 static void print_value(const struct result *r)
 {
     char text[64];
@@ -95,8 +126,10 @@ static void print_ratio(const struct result *first, const struct result *r)
 
 void report_table(const struct results *r)
 {
+    report_machine(stdout, r);
     (void)printf(
-        "best (median) per operation; Nx: the first module is N times as fast as this one\n\n%-44s thr", "");
+        "\nbest (median) per operation; Nx: the first module is N times as fast as this one\n\n%-44s thr",
+        "");
     for (size_t s = 0; s < r->n_subjects; s++)
         (void)printf(" %20.20s%s", r->subjects[s].name, s ? "          " : "");
     (void)printf("\n");
@@ -115,6 +148,19 @@ void report_table(const struct results *r)
     }
 }
 
+static char *machine_text(const struct results *r)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+
+    if (f) {
+        report_machine(f, r);
+        (void)fclose(f);
+    }
+    return text;
+}
+
 bool report_json(const struct results *r, const char *path)
 {
     json_t *rows = json_array();
@@ -127,7 +173,7 @@ bool report_json(const struct results *r, const char *path)
             json_t *passes = json_array();
             for (unsigned p = 0; p < at->n_passes; p++)
                 (void)json_array_append_new(passes, json_real(at->passes[p]));
-            (void)json_object_set_new(row, "unit", json_string(is_memory(at) ? "bytes" : "ns"));
+            (void)json_object_set_new(row, "unit", json_string(result_unit(at)));
             (void)json_object_set_new(row, "best", json_real(result_best(at)));
             (void)json_object_set_new(row, "median", json_real(result_median(at)));
             (void)json_object_set_new(row, "passes", passes);
@@ -136,7 +182,16 @@ bool report_json(const struct results *r, const char *path)
         }
         (void)json_array_append_new(rows, row);
     }
-    json_t *all = json_pack("{s:o}", "results", rows);
+    json_t *figures = json_array();
+    for (size_t i = 0; i < r->n_figures; i++) {
+        const struct figure *f = &r->figures[i];
+        (void)json_array_append_new(figures, json_pack("{s:s, s:s, s:s, s:f}", "name", f->name, "text",
+                                                       f->text, "unit", f->unit, "value", f->value));
+    }
+    char *machine = machine_text(r);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "machine", machine ? machine : "", "results", rows,
+                            "figures", figures, "goals", goals_json(r));
+    free(machine);
     bool ok = all && (strcmp(path, "-") == 0 ? json_dumpf(all, stdout, JSON_INDENT(1))
                                              : json_dump_file(all, path, JSON_INDENT(1))) == 0;
     if (!ok)
