@@ -135,7 +135,8 @@ static void library_free(struct library *l)
     struct status_process last = {0};
 
     /* it looks at all of this */
-    status_publisher_stop(l->publisher, l->publisher != NULL && status_last(l, &last) ? &last : NULL);
+    status_publisher_stop(l->publisher,
+                          status_publisher_publishes(l->publisher) && status_last(l, &last) ? &last : NULL);
     status_clear(&last);
     if (l->sessions != NULL)
         sessions_free(l->sessions);

@@ -270,6 +270,18 @@ static void leave(struct status_publisher *p, const struct status_process *last)
     (void)close(directory);
 }
 
+bool status_publisher_publishes(struct status_publisher *p)
+{
+    bool publishes;
+
+    if (p == NULL)
+        return false;
+    pthread_mutex_lock(&p->lock);
+    publishes = p->begun && !p->stopping;
+    pthread_mutex_unlock(&p->lock);
+    return publishes;
+}
+
 void status_publisher_stop(struct status_publisher *p, const struct status_process *last)
 {
     bool publishes;

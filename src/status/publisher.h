@@ -28,6 +28,9 @@ void status_publisher_begin(struct status_publisher *p);
 /* Something has happened (a request, or the like that takes its time anyway): looks soon. */
 void status_publisher_nudge(struct status_publisher *p);
 
+/* Does it publish: has it begun, and is there a directory that it can write into? */
+bool status_publisher_publishes(struct status_publisher *p);
+
 /* Ends the thread and takes the file away; after that, the calls above do nothing. What the process has
  * counted, as `last` says it, is added to what ended processes counted (status/ended.h); NULL: it is not
  * known. Neither this nor status_publisher_free(), which does the same first, in a forked child for a

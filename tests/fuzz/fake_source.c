@@ -59,6 +59,8 @@ static void give_capabilities(struct skip_answer *out)
         abort();
     c->entropy = c->key = true;
     c->remote_system_ids[0] = strdup("*");
+    c->algorithm = strdup("fake"); /* an answer without them is none */
+    c->local_system_id = strdup("Alice");
     out->capabilities = c;
 }
 
