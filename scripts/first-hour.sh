@@ -145,6 +145,16 @@ output=$(inside alice env P11_KIT_SERVER_ADDRESS=unix:path=/run/ppk-pkcs11/pkcs1
     --key-type GENERIC:32 --label bob)
 said 'ID:'
 echo "ok: the token in a process of its own, under real systemd, gets a PPK"
+# what ppkctl's process has counted, and that of the token's user
+for i in $(seq 50); do
+    output=$(inside alice ppkctl show statistics)
+    ! grep -q 'PPKs fetched, new *:2' <<<"$output" || break
+    sleep 0.1
+done
+said 'PPKs fetched, new *:2'
+output=$(inside alice sh -c 'stat -c "%U %G %a" /run/ppk-pkcs11/status/ended-*.txt')
+said 'ppk-pkcs11 ppk-status 640'
+echo "ok: both are counted after they have ended"
 inside alice apt-get purge -y libppk-pkcs11 ppkctl skipd ppk-pkcs11-server >/dev/null
 ! inside alice systemctl is-active -q skipd@main || { echo "skipd runs on"; exit 1; }
 echo "ok: removed"
