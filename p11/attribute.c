@@ -286,6 +286,8 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
     case CKA_PPK_USED:
         return o->kind == OBJECT_PPK ? give_flag(v, ppk != NULL && atomic_load(&ppk->used))
                                      : CKR_ATTRIBUTE_TYPE_INVALID;
+    case CKA_PPK_OUTCOME: /* is told, and not kept */
+        return CKR_ATTRIBUTE_TYPE_INVALID;
     default:
         return peer_value(object_peer(o)->peer, row, o->kind == OBJECT_PPK, v);
     }

@@ -81,7 +81,9 @@ struct slot {
     _Atomic bool logged_in;
     pthread_mutex_t lock; /* of the counts below, and of logging in and out */
     CK_ULONG sessions, rw_sessions;
-    unsigned long failed_logins; /* since the last good one */
+    unsigned long failed_logins;                            /* since the last good one */
+    _Atomic uint64_t sas_dynamic, sas_manual;               /* IKE SAs that are up, by the kind of PPK */
+    _Atomic uint64_t auth_failures, auth_failures_required; /* with either kind */
     struct random_pool random;
 };
 

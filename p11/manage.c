@@ -7,6 +7,7 @@
 #include "p11/attribute.h"
 #include "p11/policy.h"
 #include "p11/session.h"
+#include "status/publisher.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -356,6 +357,33 @@ static CK_RV key_change(const struct object *o, const struct template *t)
     return CKR_OK;
 }
 
+/* What became of an IKE SA with this PPK, as the IKE stack says it. */
+static CK_RV outcome_count(struct slot *s, const struct object *o, const CK_ATTRIBUTE *a)
+{
+    const struct peer *peer = object_peer(o)->peer;
+    const CK_BBOOL *good = a->pValue;
+
+    if (good == NULL || a->ulValueLen != sizeof *good || (*good != CK_TRUE && *good != CK_FALSE))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (*good == CK_TRUE) {
+        atomic_fetch_add(o->kind == OBJECT_PPK ? &s->sas_dynamic : &s->sas_manual, 1);
+    } else {
+        atomic_fetch_add(&s->auth_failures, 1);
+        if (peer_ppk_required(peer))
+            atomic_fetch_add(&s->auth_failures_required, 1);
+        log_write(LOG_LEVEL_NOTICE, "peer %s: authentication with a %s PPK failed", peer->name,
+                  o->kind == OBJECT_PPK ? "dynamic" : "manual");
+    }
+    status_publisher_nudge(s->library->publisher);
+    return CKR_OK;
+}
+
+static bool is_outcome(const struct object *o, const CK_ATTRIBUTE *attributes, CK_ULONG n)
+{
+    return (o->kind == OBJECT_PPK || o->kind == OBJECT_MANUAL) && n == 1 &&
+           attributes[0].type == CKA_PPK_OUTCOME;
+}
+
 CK_RV object_attributes_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
                             const CK_ATTRIBUTE *attributes, CK_ULONG n)
 {
@@ -366,12 +394,17 @@ CK_RV object_attributes_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 
     if (rv != CKR_OK)
         return rv;
+    if (is_outcome(o, attributes, n)) {
+        rv = outcome_count(s, o, &attributes[0]);
+        goto out;
+    }
     if (o->kind != OBJECT_KEY || (object_flags(s, o) & FLAG_MODIFIABLE) == 0)
         rv = CKR_ACTION_PROHIBITED;
     else
         rv = template_read(&t, USE_SET, attributes, n);
     if (rv == CKR_OK)
         rv = key_change(o, &t);
+out:
     object_put(s->library->objects, o);
     return rv;
 }

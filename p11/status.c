@@ -108,6 +108,10 @@ static bool slot_collect(struct slot *s, struct status_process *out)
     to->n[STATUS_MISMATCHES] = c.mismatches;
     to->n[STATUS_FAILURES] = c.failures;
     to->n[STATUS_FAILURES_REQUIRED] = c.failures_required;
+    to->n[STATUS_SAS_DYNAMIC] = atomic_load(&s->sas_dynamic);
+    to->n[STATUS_SAS_MANUAL] = atomic_load(&s->sas_manual);
+    to->n[STATUS_AUTH_FAILURES] = atomic_load(&s->auth_failures);
+    to->n[STATUS_AUTH_FAILURES_REQUIRED] = atomic_load(&s->auth_failures_required);
     return true;
 }
 

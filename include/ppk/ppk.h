@@ -23,6 +23,10 @@
 #define CKA_PPK_LOCAL_SYSTEM_ID                                                                              \
     (CKA_PPK_VENDOR + 8)                  /* SKIP's localSystemID of the peer's sks profile, UTF-8 */
 #define CKA_PPK_USED (CKA_PPK_VENDOR + 9) /* CK_BBOOL: the PPK has been in a derivation or a MAC */
+#define CKA_PPK_OUTCOME                                                                                      \
+    (CKA_PPK_VENDOR + 10) /* CK_BBOOL, only by C_SetAttributeValue, alone, of a PPK: the IKE stack tells     \
+                             that an IKE SA with it is up, or that its authentication failed; this is        \
+                             counted, and changes nothing */
 
 #define PPK_KIND_NONE    0UL /* on a peer's data object: the peer has no PPK, only a pre-shared key */
 #define PPK_KIND_DYNAMIC 1UL

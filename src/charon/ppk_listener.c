@@ -50,8 +50,11 @@ static bool ike_state_change(listener_t *listener, ike_sa_t *ike_sa, ike_sa_stat
         break;
     case IKE_ESTABLISHED:
         sa = ppk_sa_get(ike_sa, false);
-        if (sa)
-            ppk_sa_key_done(sa);
+        if (!sa)
+            break;
+        if (ike_sa->has_condition(ike_sa, COND_PPK))
+            sa->outcome = PPK_OUTCOME_UP;
+        ppk_sa_key_done(sa);
         break;
     case IKE_DESTROYING:
         ppk_sa_remove(ike_sa);
@@ -113,7 +116,23 @@ static bool authorize(listener_t *listener, ike_sa_t *ike_sa, bool final, bool *
     return TRUE;
 }
 
+/* Whichever end finds out: its own AUTH or the peer's was not what a PPK of both would make it. */
+static bool alert(listener_t *listener, ike_sa_t *ike_sa, alert_t kind, va_list args)
+{
+    struct ppk_sa *sa;
+
+    (void)listener;
+    (void)args;
+    if (kind != ALERT_LOCAL_AUTH_FAILED && kind != ALERT_PEER_AUTH_FAILED)
+        return TRUE;
+    sa = ppk_sa_get(ike_sa, false);
+    if (sa && sa->mixed)
+        sa->outcome = PPK_OUTCOME_AUTH_FAILED;
+    return TRUE;
+}
+
 listener_t ppk_listener = {
+    .alert = alert,
     .ike_state_change = ike_state_change,
     .message = message_hook,
     .authorize = authorize,

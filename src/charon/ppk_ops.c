@@ -40,13 +40,20 @@ static CK_RV generate_dynamic(struct ppk_session *session, const struct ppk_ask 
     return rv;
 }
 
-static CK_RV destroy(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer)
+static CK_RV done(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer)
 {
+    CK_BBOOL up = ask->outcome == PPK_OUTCOME_UP ? CK_TRUE : CK_FALSE;
+    CK_ATTRIBUTE outcome = {CKA_PPK_OUTCOME, &up, sizeof up};
     CK_RV rv = CKR_OK;
 
-    if (ask->key.generation == session->generation)
-        rv = session->p11->C_DestroyObject(session->handle, ask->key.handle);
     answer->fact = PPK_YES;
+    if (ask->key.generation != session->generation)
+        return CKR_OK;
+    /* An older token does not know it: then it is not counted. */
+    if (ask->outcome != PPK_OUTCOME_NONE)
+        (void)session->p11->C_SetAttributeValue(session->handle, ask->key.handle, &outcome, 1);
+    if (ask->key.dynamic)
+        rv = session->p11->C_DestroyObject(session->handle, ask->key.handle);
     /* Gone already, expired for instance: that is what was wanted. */
     if (rv == CKR_OK || rv == CKR_OBJECT_HANDLE_INVALID)
         return CKR_OK;
@@ -78,8 +85,8 @@ static CK_RV run_once(struct ppk_session *session, const struct ppk_ask *ask, st
         case PPK_OP_DERIVE:
             rv = ppk_derive(session, ask, answer);
             break;
-        case PPK_OP_DESTROY:
-            rv = destroy(session, ask, answer);
+        case PPK_OP_DONE:
+            rv = done(session, ask, answer);
             break;
         }
         if (ppk_rv_lost(rv))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the plugin asks of a token, each a question with an answer: who is this peer, is there any PPK, the
- * PPK with this ID, a new PPK for this peer, prf+ with this PPK, destroy this PPK. Knows nothing of charon.
- */
+ * PPK with this ID, a new PPK for this peer, prf+ with this PPK, this PPK is done with. Knows nothing of
+ * charon. */
 #ifndef PPK_CHARON_OPS_H
 #define PPK_CHARON_OPS_H
 
@@ -17,7 +17,15 @@ enum ppk_op {
     PPK_OP_FIND,     /* the PPK with this ID; a dynamic one may be fetched from its key source */
     PPK_OP_GENERATE, /* a new dynamic PPK for this peer, or the manual PPK of this peer */
     PPK_OP_DERIVE,   /* prf+(PPK, seed), RFC 7296, 2.13 */
-    PPK_OP_DESTROY,
+    PPK_OP_DONE, /* what became of the IKE_SA with this PPK, if the token counts that; and a dynamic one is
+                    destroyed */
+};
+
+/* Of an IKE_SA with a PPK. */
+enum ppk_outcome {
+    PPK_OUTCOME_NONE, /* not known: neither */
+    PPK_OUTCOME_UP,
+    PPK_OUTCOME_AUTH_FAILED,
 };
 
 enum ppk_fact {
@@ -52,8 +60,9 @@ struct ppk_ask {
                                             one */
     unsigned char *id;                   /* FIND: the PPK ID; malloced, freed with the ask */
     size_t id_len;
-    struct ppk_key key;    /* DERIVE, DESTROY */
-    CK_MECHANISM_TYPE prf; /* DERIVE: CKM_*_HMAC, with its output's length */
+    struct ppk_key key;       /* DERIVE, DONE */
+    enum ppk_outcome outcome; /* DONE; NONE as well, if the token does not count it */
+    CK_MECHANISM_TYPE prf;    /* DERIVE: CKM_*_HMAC, with its output's length */
     size_t prf_len;
     unsigned char *seed; /* DERIVE: malloced, wiped and freed with the ask */
     size_t seed_len, out_len;

@@ -29,12 +29,14 @@ static struct ppk_job *submit(struct ppk_ask *ask)
 
 void ppk_sa_key_done(struct ppk_sa *sa)
 {
-    if (sa->have_key && sa->key.dynamic) {
-        struct ppk_ask ask = {.op = PPK_OP_DESTROY, .key = sa->key};
+    struct ppk_ask ask = {.op = PPK_OP_DONE, .key = sa->key};
 
+    if (sa->peer.native)
+        ask.outcome = sa->outcome;
+    if (sa->have_key && (sa->key.dynamic || ask.outcome != PPK_OUTCOME_NONE))
         ppk_job_release(submit(&ask));
-    }
-    sa->have_key = false;
+    sa->outcome = PPK_OUTCOME_NONE;
+    sa->have_key = sa->mixed = false;
     sa->serial = 0;
 }
 
@@ -292,6 +294,7 @@ bool ppk_sa_derive(struct ppk_sa *sa, CK_MECHANISM_TYPE prf, size_t prf_len, chu
     answer = ppk_job_wait(job);
     done = answer->fact == PPK_YES && answer->out_len == out_len;
     if (done) {
+        sa->mixed = true;
         *out = chunk_alloc(out_len);
         memcpy(out->ptr, answer->out, out_len);
     } else {

@@ -21,6 +21,8 @@ struct ppk_sa {
     bool have_key;
     struct ppk_key key;
     uint64_t serial;          /* of the key's reference */
+    bool mixed;               /* prf+ with the key has been computed */
+    enum ppk_outcome outcome; /* of this attempt, with the key */
     identification_t *ppk_id; /* of the key */
 };
 
@@ -44,7 +46,8 @@ struct ppk_sa *ppk_sa_current(void);
  * destroyed. */
 void ppk_sa_reset(struct ppk_sa *sa);
 
-/* The IKE_SA is up, or over: a dynamic PPK is destroyed in the token, without waiting for that. */
+/* The IKE_SA is up, or over: the token is told its outcome, and a dynamic PPK is destroyed in it, without
+ * waiting for that. */
 void ppk_sa_key_done(struct ppk_sa *sa);
 
 /* The IKE_SA goes. */

@@ -139,7 +139,7 @@ static void job_finish_locked(struct ppk_job *job)
 /* A PPK that came too late for the IKE SA that asked for it must not stay. */
 static void job_discard(struct ppk_session *session, const struct ppk_job *job)
 {
-    struct ppk_ask ask = {.op = PPK_OP_DESTROY, .key = job->answer.key};
+    struct ppk_ask ask = {.op = PPK_OP_DONE, .key = job->answer.key};
     struct ppk_answer answer = {0};
 
     ppk_ask_run(session, &ask, &answer);

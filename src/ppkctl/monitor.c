@@ -118,17 +118,21 @@ static void profiles_draw(struct picture *p, const struct view *v)
 
 static void keyrings_draw(struct picture *p, const struct view *v)
 {
-    drawf(p, BOLD, "%-24s %7s %7s %7s %9s %9s %9s %9s", "keyring", "held", "unused", "ahead", "used",
-          "expired", "failures", "required");
+    drawf(p, BOLD, "%-20s %7s %7s %7s %7s %7s %7s %9s %9s %9s", "keyring", "held", "unused", "ahead", "used",
+          "expired", "IKE SAs", "auth fail", "retr fail", "required");
     for (size_t i = 0; i < v->sum.n_keyrings; i++) {
         const uint64_t *n = v->sum.keyrings[i].n;
+        uint64_t required = n[STATUS_FAILURES_REQUIRED] + n[STATUS_AUTH_FAILURES_REQUIRED];
+        bool failed = n[STATUS_FAILURES] + n[STATUS_AUTH_FAILURES] > 0;
         drawf(p,
-              n[STATUS_FAILURES_REQUIRED] > 0 ? RED
-              : n[STATUS_FAILURES] > 0        ? YELLOW
-                                              : PLAIN,
-              "%-24s %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64,
+              required > 0 ? RED
+              : failed     ? YELLOW
+                           : PLAIN,
+              "%-20s %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %9" PRIu64
+              " %9" PRIu64 " %9" PRIu64,
               v->sum.keyrings[i].name, n[STATUS_HELD], n[STATUS_UNUSED], n[STATUS_POOLED], n[STATUS_USED],
-              n[STATUS_EXPIRED], n[STATUS_FAILURES], n[STATUS_FAILURES_REQUIRED]);
+              n[STATUS_EXPIRED], n[STATUS_SAS_DYNAMIC] + n[STATUS_SAS_MANUAL], n[STATUS_AUTH_FAILURES],
+              n[STATUS_FAILURES], required);
     }
 }
 

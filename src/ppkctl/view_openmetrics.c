@@ -62,6 +62,14 @@ static const struct {
     {"ppk_retrieve_failures", true, STATUS_FAILURES, "PPKs that could not be retrieved."},
     {"ppk_retrieve_failures_required", true, STATUS_FAILURES_REQUIRED,
      "PPKs that could not be retrieved, of peers that require one."},
+    {"ppk_ike_sas_dynamic", true, STATUS_SAS_DYNAMIC,
+     "IKE SAs that came up with a dynamic PPK, as the IKE stack told."},
+    {"ppk_ike_sas_manual", true, STATUS_SAS_MANUAL,
+     "IKE SAs that came up with a manual PPK, as the IKE stack told."},
+    {"ppk_authentication_failures", true, STATUS_AUTH_FAILURES,
+     "Authentications with a PPK that failed, as the IKE stack told."},
+    {"ppk_authentication_failures_required", true, STATUS_AUTH_FAILURES_REQUIRED,
+     "Authentications with a PPK that failed, of peers that require one."},
 };
 
 static void keyrings_write(const struct view *v, struct text *out)

@@ -29,6 +29,10 @@ static const struct row statistics_rows[] = {
     {"PPK Identity Mismatch", STATUS_MISMATCHES},
     {"PPK Retrieve Failure", STATUS_FAILURES},
     {"  of required", STATUS_FAILURES_REQUIRED},
+    {"IKE SAs, dynamic PPK", STATUS_SAS_DYNAMIC},
+    {"IKE SAs, manual PPK", STATUS_SAS_MANUAL},
+    {"PPK Auth Failure", STATUS_AUTH_FAILURES},
+    {"  of required", STATUS_AUTH_FAILURES_REQUIRED},
 };
 
 static void rows_show(const struct status_keyring *k, const struct row *rows, size_t n, struct text *out)

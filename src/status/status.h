@@ -33,7 +33,11 @@
     X(DESTROYED, "ppks-destroyed")                                                                           \
     X(MISMATCHES, "ppk-identity-mismatches")                                                                 \
     X(FAILURES, "ppk-retrieve-failures")                                                                     \
-    X(FAILURES_REQUIRED, "ppk-retrieve-failures-required")
+    X(FAILURES_REQUIRED, "ppk-retrieve-failures-required")                                                   \
+    X(SAS_DYNAMIC, "ike-sas-dynamic")                                                                        \
+    X(SAS_MANUAL, "ike-sas-manual")                                                                          \
+    X(AUTH_FAILURES, "ppk-authentication-failures")                                                          \
+    X(AUTH_FAILURES_REQUIRED, "ppk-authentication-failures-required")
 
 enum status_keyring_number {
 #define STATUS_NUMBER(constant, name) STATUS_##constant,

@@ -328,6 +328,41 @@ static void test_configured_keys_are_fixed(void **state)
     expect_rv_in(f->C_DestroyObject(ro, fixed[0]), CKR_ACTION_PROHIBITED, CKR_SESSION_READ_ONLY);
 }
 
+/* The one thing that an IKE stack may tell of a PPK, and of nothing else. */
+static void test_outcome(void **state)
+{
+    const uint8_t value[32] = {0x5a};
+    CK_BBOOL yes = CK_TRUE, odd = 2;
+    CK_ULONG number = 1;
+    CK_ATTRIBUTE outcome = {CKA_PPK_OUTCOME, &yes, 1};
+    const CK_ATTRIBUTE bad[] = {{CKA_PPK_OUTCOME, NULL, 1},
+                                {CKA_PPK_OUTCOME, &yes, 0},
+                                {CKA_PPK_OUTCOME, &odd, 1},
+                                {CKA_PPK_OUTCOME, &number, sizeof number}};
+    const CK_ATTRIBUTE two[] = {{CKA_PPK_OUTCOME, &yes, 1}, {CKA_LABEL, (void *)(uintptr_t) "mine", 4}};
+    CK_OBJECT_HANDLE manual, psk;
+
+    (void)state;
+    start();
+    manual = object_by_id(s, MANUAL_1_ID, strlen(MANUAL_1_ID));
+    psk = object_by_label(s, "alpha/psk");
+    expect_rv(CKR_OK, f->C_SetAttributeValue(s, manual, &outcome, 1));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CK_ATTRIBUTE a = bad[i];
+        expect_case("value %zu", i);
+        expect_rv(CKR_ATTRIBUTE_VALUE_INVALID, f->C_SetAttributeValue(s, manual, &a, 1));
+    }
+    expect_case("elsewhere");
+    expect_rv(CKR_ACTION_PROHIBITED, f->C_SetAttributeValue(s, manual, (CK_ATTRIBUTE[]){two[0], two[1]}, 2));
+    expect_rv(CKR_ACTION_PROHIBITED, f->C_SetAttributeValue(s, manual, (CK_ATTRIBUTE[]){two[1], two[0]}, 2));
+    expect_rv(CKR_ACTION_PROHIBITED, f->C_SetAttributeValue(s, psk, &outcome, 1));
+    expect_error(f->C_SetAttributeValue(s, object_import(s, value, 32), &outcome, 1));
+    expect_rv(CKR_ATTRIBUTE_TYPE_INVALID, f->C_GetAttributeValue(s, manual, &outcome, 1));
+    expect(outcome.ulValueLen == CK_UNAVAILABLE_INFORMATION, "it can be read");
+    expect_bytes(manual, CKA_ID, MANUAL_1_ID, strlen(MANUAL_1_ID));
+    expect_bytes(psk, CKA_LABEL, "alpha/psk", 9);
+}
+
 /* An object destroyed in one session is gone in all; its handle never comes again. */
 static void test_handles(void **state)
 {
@@ -368,7 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TOKEN_TEST(test_create),  TOKEN_TEST(test_create_refused),
         TOKEN_TEST(test_change),  TOKEN_TEST(test_configured_keys_are_fixed),
-        TOKEN_TEST(test_handles),
+        TOKEN_TEST(test_handles), TOKEN_TEST(test_outcome),
     };
     harness_load();
     return cmocka_run_group_tests(tests, NULL, NULL);

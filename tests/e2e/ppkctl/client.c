@@ -2,7 +2,7 @@
 /* A process that uses the token as it is told on standard input, for the tests of the status: one command a
  * line, each answered with "ok" or with what failed. */
 #include <dlfcn.h>
-#include <p11-kit/pkcs11.h>
+#include <ppk/ppk.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -45,6 +45,14 @@ static bool use(void)
 
     return p11->C_SignInit(session, &mechanism, key) == CKR_OK &&
            p11->C_Sign(session, data, sizeof data, mac, &len) == CKR_OK;
+}
+
+/* As an IKE stack tells it. */
+static bool outcome(CK_BBOOL good)
+{
+    CK_ATTRIBUTE a = {CKA_PPK_OUTCOME, &good, sizeof good};
+
+    return p11->C_SetAttributeValue(session, key, &a, 1) == CKR_OK;
 }
 
 static bool find_by_id(char *id)
@@ -111,6 +119,8 @@ static bool command_run(char *line)
         return generate(session, &key);
     if (strcmp(line, "use") == 0)
         return use();
+    if (strcmp(line, "up") == 0 || strcmp(line, "not authenticated") == 0)
+        return outcome(line[0] == 'u');
     if (strcmp(line, "threads") == 0)
         return threads();
     if (strcmp(line, "fork") == 0)

@@ -110,6 +110,11 @@ class Status(GatewaysTest):
         self.assertEqual(sum(profile["requests"]["key"]["latency"]), 1)
         self.assertEqual(profile["servers"][0]["state"], "up")
         self.assertEqual(profile["servers"][0]["capabilities"]["local-identifier"], "Alice")
+        client("up")
+        client("not authenticated")
+        self.wait("the outcomes are counted", lambda s: [self.number(s, n) for n in ("ike-sas-dynamic", "ike-sas-manual", "ppk-authentication-failures",
+                                                                                    "ppk-authentication-failures-required")] == [1, 0, 1, 1])
+        self.assertRegex(self.show("statistics"), r"(?m)^IKE SAs, dynamic PPK  :1\nIKE SAs, manual PPK   :0\nPPK Auth Failure      :1\n  of required         :1$")
         client("use")
         got = self.wait("it is used", lambda s: self.number(s, "ppks-used") == 1)
         self.assertEqual(self.number(got, "ppks-unused"), 0)

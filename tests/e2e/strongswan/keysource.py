@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The real thing: a skipd at each end, with a link between them over the veth, and a ppk-pkcs11 token per host."""
+import json
 import os
 import pathlib
 import secrets
@@ -117,6 +118,19 @@ class Token:
         self.conf.chmod(0o600)
         run(BUILD / 'bin/ppkctl', 'check', self.conf)
         self.env = {'PPK_CONF': str(self.conf)}
+
+    def publish(self, user=0):
+        """Lets the token of this configuration, which runs as that user, publish its status."""
+        self.status = self.host.dir / 'status'
+        self.status.mkdir()
+        os.chown(self.status, user, user)
+        self.env['PPK_STATUS_DIR'] = str(self.status)
+
+    def counted(self):
+        """The sums of the keyring's numbers."""
+        shown = run(BUILD / 'bin/ppkctl', 'show', 'statistics', '--json', env={**os.environ, **self.env})
+        keyrings = json.loads(shown)['sum']['keyrings']
+        return keyrings[0] if keyrings else {}
 
     def plugin(self, **more):
         return {'module': TOKEN, 'token': 'dynamic', **more}

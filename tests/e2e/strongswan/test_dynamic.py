@@ -2,6 +2,7 @@
 """Dynamic PPKs from end to end: two hosts, each with its own key source, token and charon."""
 import os
 import re
+import shutil
 import time
 import unittest
 
@@ -98,6 +99,8 @@ class Dynamic(unittest.TestCase):
                             ((self.alice, 'Alice'), (self.bob, 'Bob')))
         self.ta = keysource.Token(self.alice, self.bob, self.ka, remote='Bob')
         self.tb = keysource.Token(self.bob, self.alice, self.kb, remote='Alice')
+        for token in (self.ta, self.tb):
+            token.publish(Isolated.USER)
         servers = [Isolated(host, keysource.TOKEN, token.env).start()
                    for host, token in ((self.alice, self.ta), (self.bob, self.tb))]
         self.a, self.b = (Charon(server.host, {'module': CLIENT, 'token': 'dynamic'}, env=server.env).start()
@@ -118,6 +121,8 @@ class Dynamic(unittest.TestCase):
         self.show(second)
         for ppk_id in (first, second):
             self.check_absent(self.ka.key(bytes.fromhex(ppk_id)), f'after reauthentication, PPK {ppk_id[:8]}…')
+        for token in (self.ta, self.tb):  # what became of the IKE_SAs passed p11-kit's wire, too
+            wait_for(lambda t=token: t.counted().get('ike-sas-dynamic') == 2, 10, 'the token has counted both IKE_SAs')
         known = self.ka.key(bytes.fromhex(second))
         self.b.stop()
         self.b = Charon(self.bob).start()
@@ -125,6 +130,43 @@ class Dynamic(unittest.TestCase):
         found, _ = memory.search(self.b.process.pid, known)
         print(f'    the same search in a stock charon with this PPK: {found}')
         self.assertNotEqual(found, [])
+
+    def test_outcomes_are_counted(self):
+        """What became of each IKE_SA with a PPK is in the status of the tokens at both ends."""
+        def counted(token):
+            numbers = token.counted()
+            return [numbers.get(name) for name in ('ike-sas-dynamic', 'ike-sas-manual', 'ppk-authentication-failures',
+                                                   'ppk-authentication-failures-required')]
+
+        def pair(mine, others):
+            for token, manual in ((self.ta, mine), (self.tb, others)):
+                shutil.rmtree(token.status, ignore_errors=True)
+            self.ta = keysource.Token(self.alice, self.bob, self.ka, manual=mine, required=True)
+            self.tb = keysource.Token(self.bob, self.alice, self.kb, manual=others, required=False)
+            for token in (self.ta, self.tb):
+                token.publish()
+            self.a, self.b = (Charon(host, token.plugin(), env=token.env).start()
+                              for host, token in ((self.alice, self.ta), (self.bob, self.tb)))
+            self.load()
+
+        def end():
+            for charon in (self.a, self.b):
+                self.assertEqual(charon.stop(), 0)
+
+        self.ta = self.tb = type('none', (), {'status': self.bed.dir / 'none'})
+        pair(('site', b'5' * 32), ('site', b'5' * 32))
+        self.a.initiate()
+        for token in (self.ta, self.tb):
+            wait_for(lambda t=token: counted(t) == [0, 1, 0, 0], 10, 'an IKE_SA with a manual PPK')
+        self.a.terminate()
+        end()
+        for token in (self.ta, self.tb):
+            self.assertEqual(counted(token), [0, 1, 0, 0])
+        pair(('site', b'5' * 32), ('site', b'6' * 32))
+        self.a.initiate(check=False)
+        self.assertEqual(self.a.sas().count('ESTABLISHED'), 0)
+        for token, required in ((self.ta, 1), (self.tb, 0)):
+            wait_for(lambda t=token, r=required: counted(t) == [0, 0, 1, r], 10, f'{token.host.name} has counted a failure: {counted(token)}')
 
     def test_as_installed(self):
         """All plugins of Debian's packages, each by its own file; ours comes first by its priority."""
