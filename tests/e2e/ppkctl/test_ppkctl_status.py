@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from command import PPKCTL, clean_environment
 from gateways import MODULE, GatewaysTest
+from keysource import PSK, psk_get
 
 CLIENT = os.environ["STATUS_CLIENT"]
 
@@ -160,6 +161,39 @@ class Status(GatewaysTest):
         client("finalize")
         self.assertEqual(glob.glob(self.status + "/[0-9]*"), [])
         self.assertEqual(self.number(self.json(), "ppks-fetched"), 1)
+        client.end()
+
+    def test_no_secret(self):
+        """Neither a live process' file nor the ended ones' holds a PPK, a PSK, or an IKE pre-shared key."""
+        manual, ike = "5ecb0ea1" * 8, "an IKE pre-shared key"
+        conf = self.encryptor(self.alice, "Bob", more=f"  ppk manual id manual key hex {manual}\n  pre-shared-key \"{ike}\"\n")
+        log = os.path.join(self.directory, "token.log")
+        client = self.client(PPK_CONF=conf, PPK_LOG=f"file={log}:info")
+        client("open")
+        client("generate")
+        client("use")
+        client("up")
+        self.wait("all", lambda s: self.number(s, "ike-sas-dynamic") == 1 and self.number(s, "ppks-used") == 1)
+        with open(log, encoding="utf-8") as f:
+            key_id = re.search("PPK ID ([0-9a-f]+) fetched", f.read())[1]
+        answer, err = psk_get(self.bob, f"/key/{key_id}?remoteSystemID=Alice", identity="encryptor")
+        key = re.search(r'"key": ?"([0-9a-fA-F]+)"', answer)
+        self.assertTrue(key, err)
+        secrets = [PSK, manual, ike, ike.encode().hex(), key[1]]
+        for turn in range(2):
+            files = glob.glob(self.status + "/*")
+            self.assertEqual(len(files), 1)
+            with open(files[0], "rb") as f:
+                content = f.read()
+            self.assertGreater(len(content), 100)
+            shown = "".join(self.show(*words) for words in (["clients", "--json"], ["statistics", "--openmetrics"], ["sks-profile"]))
+            for secret in secrets:
+                forms = [secret, *([bytes.fromhex(secret).decode("latin-1")] if re.fullmatch("([0-9a-fA-F]{2})+", secret) else [])]
+                for form in forms:
+                    self.assertNotIn(form.lower(), content.decode("latin-1").lower())
+                    self.assertNotIn(form.lower(), shown.lower())
+            if turn == 0:
+                client("finalize")
         client.end()
 
     def test_never_backwards(self):
