@@ -315,6 +315,10 @@ void ppkctl_completion(struct text *out)
                         "    --%s) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); "
                         "return ;;\n",
                         option_table[i].name);
+        else if (option_table[i].letter == 'f')
+            text_printf(
+                out, "    --%s) COMPREPLY=($(compgen -W 'ios-xr ios-xe ppk.conf' -- \"$cur\")); return ;;\n",
+                option_table[i].name);
         else if (argument != NULL)
             text_printf(out, "    --%s) return ;;\n", option_table[i].name);
     }

@@ -43,6 +43,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete('ppkctl', 'show', 'k'), ['keyring'])
         self.assertEqual(self.complete('ppkctl', 'manual', 'ppk'), ['ppk.conf', 'ppkctl'])
         self.assertEqual(self.complete('ppkctl', 'fetch', '--id', ''), [])
+        self.assertEqual(self.complete('ppkctl', 'show', 'running-config', '--for', 'ios'), ['ios-xr', 'ios-xe'])
         self.assertNotIn('NAME', self.complete('ppkctl', 'show', ''))
 
     def test_files(self):
