@@ -304,6 +304,8 @@ void apply_sks_profile(struct config_call *call)
     p->hedge_ms = HEDGE_DEFAULT;
     p->key_size = SKS_KEY_SIZE;
     p->lifetime_s = SKS_LIFETIME_S;
+    p->lookups = SKS_LOOKUPS;
+    p->lookups_s = SKS_LOOKUPS_S;
 }
 
 static bool host_check(enum kme_kind kind, const char *host)
@@ -442,6 +444,16 @@ void apply_lifetime(struct config_call *call)
 
     if (p != NULL)
         p->lifetime_s = (uint32_t)config_get(call, "SECONDS")->number;
+}
+
+void apply_max_lookups(struct config_call *call)
+{
+    struct sks_profile *p = profile_current(call);
+
+    if (p == NULL)
+        return;
+    p->lookups = (uint32_t)config_get(call, "N")->number;
+    p->lookups_s = (uint32_t)config_get(call, "RATE")->number;
 }
 
 void apply_id_format(struct config_call *call)

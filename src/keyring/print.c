@@ -220,6 +220,19 @@ void print_lifetime(struct config_printer *p, const void *object)
     print_number(p, ((const struct sks_profile *)object)->lifetime_s, SKS_LIFETIME_S);
 }
 
+void print_max_lookups(struct config_printer *p, const void *object)
+{
+    const struct sks_profile *profile = object;
+    char number[16], rate[16];
+    const char *const values[] = {number, rate};
+
+    if (profile->lookups == SKS_LOOKUPS && profile->lookups_s == SKS_LOOKUPS_S)
+        return;
+    (void)snprintf(number, sizeof number, "%u", profile->lookups);
+    (void)snprintf(rate, sizeof rate, "%u", profile->lookups_s);
+    config_print(p, values, COUNT(values), NULL);
+}
+
 void print_id_format(struct config_printer *p, const void *object)
 {
     if (((const struct sks_profile *)object)->id_format == PPK_ID_TEXT)

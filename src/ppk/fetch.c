@@ -3,12 +3,15 @@
 #include "ppk/flight.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Of several key sources, each has at least this long before the next is asked, if there is so much time. */
 enum { SHARE_MIN_MS = 500 };
+/* Who has to wait in a flood looks again after that. */
+enum { FLOODED_MS = 2 };
 
 static enum ppk_result from_skip(enum skip_result r)
 {
@@ -81,13 +84,45 @@ struct asking {
     struct fault *fault;
 };
 
-/* Is there an answer without asking: held by now, from another's flight, from a miss, or by a limit? False:
- * ask. May wait. */
+/* May the profile be asked now, by its limits? Else waits for a moment; false, with the reason: and the time
+ * is over. */
+static bool turn_wait_inlock(struct asking *a, const struct sks_profile *profile, bool *due)
+{
+    struct profile_state *state = a->state;
+    uint64_t now = clock_ms(), until = a->deadline;
+    bool flooded = !miss_limit_allows(&state->limit, profile->lookups_s, now);
+
+    if (flooded && !state->flooded)
+        log_write(LOG_LEVEL_WARNING,
+                  "sks profile %s: more than %u unknown IDs in a second: some have to wait", profile->name,
+                  profile->lookups_s);
+    state->flooded = flooded || (state->flooded && state->limit.taken);
+    *due = !flooded && state->asked < profile->lookups;
+    if (*due)
+        return true;
+    if (flooded && now + FLOODED_MS < until) /* the bucket fills by time */
+        until = now + FLOODED_MS;
+    if (store_wait_inlock(a->s, &a->s->changed, until) || until < a->deadline)
+        return true;
+    if (flooded)
+        fault_set(a->fault, "sks profile %s: not asked for key ID %s: more than %u unknown IDs in a second",
+                  profile->name, a->key_id, profile->lookups_s);
+    else
+        fault_set(a->fault,
+                  "sks profile %s: not asked for key ID %s: %u other requests were under way all the time",
+                  profile->name, a->key_id, profile->lookups);
+    return false;
+}
+
+/* Is there an answer without asking: held by now, from another's flight, from a miss, or because the limits
+ * did not let it ask in time? False: ask. May wait. */
 static bool answered_inlock(struct asking *a, enum ppk_result *result)
 {
     struct ppk_store *s = a->s;
-    const char *profile = a->b->source.configuration->profiles[a->scope->profile].name;
+    const struct sks_profile *conf = &a->b->source.configuration->profiles[a->scope->profile];
+    const char *profile = conf->name;
     struct flight *f;
+    bool due;
 
     *result = PPK_OK;
     for (;;) {
@@ -121,23 +156,12 @@ static bool answered_inlock(struct asking *a, enum ppk_result *result)
             *result = PPK_NOT_FOUND;
             return true;
         }
-        if (!miss_limit_allows(&a->state->limit, clock_ms())) {
-            fault_set(a->fault,
-                      "sks profile %s: not asked for key ID %s: more than %d unknown IDs in a second",
-                      profile, a->key_id, MISSES_PER_S);
+        if (!turn_wait_inlock(a, conf, &due)) {
             *result = PPK_UNREACHABLE;
             return true;
         }
-        if (a->state->asked < ASKED_AT_ONCE_MAX)
+        if (due)
             return false;
-        if (!store_wait_inlock(s, &s->changed, a->deadline)) {
-            fault_set(
-                a->fault,
-                "sks profile %s: not asked for key ID %s: %d other requests were under way all the time",
-                profile, a->key_id, ASKED_AT_ONCE_MAX);
-            *result = PPK_UNREACHABLE;
-            return true;
-        }
     }
 }
 
@@ -197,8 +221,9 @@ static enum ppk_result ask(struct ppk_store *s, const struct ppk_binding *b, con
         struct question miss;
         miss_question(&miss, state, scope, key_id);
         misses_add(&s->misses, question_span(&miss), clock_ms());
-        miss_limit_take(&state->limit);
     }
+    if (result != PPK_OK)
+        miss_limit_take(&state->limit);
     flight_end_inlock(s, f, result, *out, fault);
     pthread_cond_broadcast(&s->changed);
 out:

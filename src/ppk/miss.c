@@ -65,9 +65,9 @@ void misses_add(struct misses *m, struct span key, uint64_t now)
     m->last = miss;
 }
 
-bool miss_limit_allows(struct miss_limit *l, uint64_t now)
+bool miss_limit_allows(struct miss_limit *l, uint32_t per_s, uint64_t now)
 {
-    uint64_t given = (now - l->since_ms) * MISSES_PER_S / 1000;
+    uint64_t given = (now - l->since_ms) * per_s / 1000;
 
     if (given >= l->taken) {
         l->taken = 0;
@@ -76,7 +76,7 @@ bool miss_limit_allows(struct miss_limit *l, uint64_t now)
         l->taken -= (uint32_t)given;
         l->since_ms = now;
     }
-    return l->taken < MISSES_PER_S;
+    return l->taken < per_s;
 }
 
 void miss_limit_take(struct miss_limit *l)

@@ -12,8 +12,6 @@
 #include "ppk/miss.h"
 
 enum {
-    ASKED_AT_ONCE_MAX =
-        128,           /* requests by ID that may be under way at one profile; more wait for their turn */
     REMOTES_MAX = 254, /* other remote system IDs than the configured ones that are told apart */
     REMOTE_UNLISTED = 255,
 };
@@ -45,6 +43,7 @@ struct profile_state {
     uint64_t serial; /* tells it from any other of this store, ever */
     uint32_t asked;  /* requests by ID that are under way */
     struct miss_limit limit;
+    bool flooded; /* the limit holds requests back */
     struct peer_ppks *wanting_first, *wanting_last;
     uint64_t pause_until_ms; /* the pool leaves the key source alone after failures */
     uint32_t pause_ms;

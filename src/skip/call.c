@@ -430,14 +430,14 @@ enum skip_result skip_call_run(struct skip_profile *p, const struct skip_call *w
         result = SKIP_NO_MEMORY;
         goto out;
     }
-    c.wire = skip_profile_wire_take(p, c.deadline, &result, &why);
+    c.wire = skip_profile_wire_take(p, wanted->request, c.deadline, &result, &why);
     if (!c.wire)
         goto out;
     c.transport = p->transport;
     good = course_run(&c, out, server);
     interrupted = course_interrupted(&c);
     course_drop(&c, interrupted);
-    skip_profile_wire_give(p, c.wire);
+    skip_profile_wire_give(p, wanted->request, c.wire);
     result = course_result(&c, good);
     fault_set(&why, "%s",
               c.reasons.len ? c.reasons.s

@@ -129,9 +129,16 @@ bool skip_profile_wait_locked(struct skip_profile *p, uint64_t until)
     return !p->interrupted;
 }
 
-struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadline, enum skip_result *result,
-                                         struct fault *fault)
+/* Lookups leave some wires to new keys. */
+static bool wire_is_due_locked(const struct skip_profile *p, bool lookup)
 {
+    return p->n_busy < SKIP_WIRES_MAX && !(lookup && p->n_lookups >= p->conf->lookups);
+}
+
+struct skip_wire *skip_profile_wire_take(struct skip_profile *p, enum skip_request request, uint64_t deadline,
+                                         enum skip_result *result, struct fault *fault)
+{
+    const bool lookup = request == SKIP_REQUEST_KEY_BY_ID;
     struct skip_wire *wire = NULL;
     const struct skip_transport *transport = skip_loader_transport(fault);
     if (!transport) {
@@ -142,12 +149,12 @@ struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadli
     pthread_mutex_lock(&p->lock);
     if (p->transport != transport)
         p->transport = transport;
-    while (p->n_busy == SKIP_WIRES_MAX && skip_profile_wait_locked(p, deadline))
+    while (!wire_is_due_locked(p, lookup) && skip_profile_wait_locked(p, deadline))
         ;
     if (p->interrupted) {
         fault_set(fault, "interrupted");
-    } else if (p->n_busy == SKIP_WIRES_MAX) {
-        fault_set(fault, "%u requests are under way already", SKIP_WIRES_MAX);
+    } else if (!wire_is_due_locked(p, lookup)) {
+        fault_set(fault, "%zu requests are under way already", lookup ? p->n_lookups : p->n_busy);
     } else {
         /* A place among the busy ones first, the wire then, so that the lock is not held while one is made.
          */
@@ -155,6 +162,7 @@ struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadli
         if (p->n_idle > 0)
             wire = p->idle[--p->n_idle].wire;
         p->busy[place] = wire;
+        p->n_lookups += lookup;
         if (!wire) {
             pthread_mutex_unlock(&p->lock);
             wire = transport->wire_new(p->conf);
@@ -167,6 +175,7 @@ struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadli
                 transport->wire_wake(wire);
             if (!wire) {
                 p->busy[place] = p->busy[--p->n_busy];
+                p->n_lookups -= lookup;
                 pthread_cond_broadcast(&p->changed);
                 *result = SKIP_NO_MEMORY;
                 fault_set(fault, "no memory for a connection");
@@ -177,7 +186,7 @@ struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadli
     return wire;
 }
 
-void skip_profile_wire_give(struct skip_profile *p, struct skip_wire *wire)
+void skip_profile_wire_give(struct skip_profile *p, enum skip_request request, struct skip_wire *wire)
 {
     struct skip_wire *old = NULL;
     uint64_t now = clock_ms();
@@ -185,6 +194,7 @@ void skip_profile_wire_give(struct skip_profile *p, struct skip_wire *wire)
     for (size_t i = 0; i < p->n_busy; i++) {
         if (p->busy[i] == wire) {
             p->busy[i] = p->busy[--p->n_busy];
+            p->n_lookups -= request == SKIP_REQUEST_KEY_BY_ID;
             break;
         }
     }

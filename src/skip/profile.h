@@ -53,6 +53,7 @@ struct skip_profile {
     size_t n_idle;
     struct skip_wire *busy[SKIP_WIRES_MAX];
     size_t n_busy;
+    size_t n_lookups; /* of those: for keys by their ID, of which anybody can cause many */
 
     struct fault last_error; /* of the last request that failed, over all servers */
     int64_t last_error_at;   /* seconds since 1970 */
@@ -63,10 +64,10 @@ struct skip_profile {
  * interrupted. */
 bool skip_profile_wait_locked(struct skip_profile *p, uint64_t until);
 
-/* A wire for this thread, in the time until `deadline`; NULL with *result and the reason. */
-struct skip_wire *skip_profile_wire_take(struct skip_profile *p, uint64_t deadline, enum skip_result *result,
-                                         struct fault *fault);
-void skip_profile_wire_give(struct skip_profile *p, struct skip_wire *wire);
+/* A wire for this thread's request, in the time until `deadline`; NULL with *result and the reason. */
+struct skip_wire *skip_profile_wire_take(struct skip_profile *p, enum skip_request request, uint64_t deadline,
+                                         enum skip_result *result, struct fault *fault);
+void skip_profile_wire_give(struct skip_profile *p, enum skip_request request, struct skip_wire *wire);
 
 /* What a server did: logs when its state changes. `retry_after_s`: how long it wants to be left alone, or 0.
  */

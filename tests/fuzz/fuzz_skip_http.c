@@ -112,8 +112,12 @@ static void ask(struct skip_wire *wire, struct skip_call *call)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct kme_server server = {.kind = KME_IPV4, .host = (char *)"127.0.0.1", .port = 1};
-    struct sks_profile profile = {
-        .name = (char *)"fuzz", .key_size = 256, .servers = &server, .n_servers = 1, .timeout_ms = 3000};
+    struct sks_profile profile = {.name = (char *)"fuzz",
+                                  .key_size = 256,
+                                  .servers = &server,
+                                  .n_servers = 1,
+                                  .timeout_ms = 3000,
+                                  .lookups = SKS_LOOKUPS};
     struct skip_call call = {.remote = "Bob", .key_id = "00112233445566778899aabbccddeeff", .size = 256};
 
     if (size < 1)

@@ -149,7 +149,8 @@ int main(int argc, char **argv)
                                .n_servers = 1,
                                .timeout_ms = 5000,
                                .key_size = 256,
-                               .psk_hash = PSK_SHA384};
+                               .psk_hash = PSK_SHA384,
+                               .lookups = SKS_LOOKUPS};
     static struct needle psk, needles[KEYS];
     static struct skip_key keys[KEYS];
     int count = atoi(argv[3]), fetched = 0;

@@ -24,8 +24,11 @@
 static const char *const results[] = {"OK",          "NO_SUCH_KEY", "REFUSED",
                                       "UNREACHABLE", "NO_MEMORY",   "NO_TRANSPORT"};
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
-static struct sks_profile conf = {
-    .name = (char *)"probe", .timeout_ms = 2000, .key_size = 256, .psk_hash = PSK_SHA384};
+static struct sks_profile conf = {.name = (char *)"probe",
+                                  .timeout_ms = 2000,
+                                  .key_size = 256,
+                                  .psk_hash = PSK_SHA384,
+                                  .lookups = SKS_LOOKUPS};
 static const char *remote;
 
 static void print_key(const struct skip_key *k)

@@ -142,6 +142,8 @@ static void test_defaults(void **state)
     assert_int_equal(p->key_size, 256);
     assert_int_equal(p->prefetch, 0);
     assert_int_equal(p->lifetime_s, 3600);
+    assert_int_equal(p->lookups, 48);
+    assert_int_equal(p->lookups_s, 2000);
     assert_int_equal(p->id_format, PPK_ID_RAW);
     assert_int_equal(p->psk_hash, PSK_SHA384);
     assert_false(p->entropy);
@@ -196,7 +198,7 @@ static void test_sks_profile(void **state)
                                 " local-system-id Alice\n"
                                 " tls psk id \"me and you\" key hex " HEX32 " hash sha256\n"
                                 " timeout 1500\n hedge 200\n key-size 512\n prefetch 4\n lifetime 60\n "
-                                "ppk-id format text\n entropy\n";
+                                "max-lookups 8 per-second 90\n ppk-id format text\n entropy\n";
     struct configuration *c = parsed(input);
     const struct sks_profile *p = &c->profiles[0];
 
@@ -214,6 +216,8 @@ static void test_sks_profile(void **state)
     assert_int_equal(p->key_size, 512);
     assert_int_equal(p->prefetch, 4);
     assert_int_equal(p->lifetime_s, 60);
+    assert_int_equal(p->lookups, 8);
+    assert_int_equal(p->lookups_s, 90);
     assert_int_equal(p->id_format, PPK_ID_TEXT);
     assert_true(p->entropy);
     assert_printed(c, "sks", "s",
@@ -223,8 +227,8 @@ static void test_sks_profile(void **state)
                    " kme server ipv6 2001:db8::1 port 443\n"
                    " local-system-id Alice\n"
                    " tls psk id \"me and you\" key <removed> hash sha256\n"
-                   " timeout 1500\n hedge 200\n key-size 512\n prefetch 4\n lifetime 60\n ppk-id format "
-                   "text\n entropy\n!\n");
+                   " timeout 1500\n hedge 200\n key-size 512\n prefetch 4\n lifetime 60\n "
+                   "max-lookups 8 per-second 90\n ppk-id format text\n entropy\n!\n");
     assert_ptr_equal(configuration_profile(c, "s", 1), p);
     assert_null(configuration_profile(c, "S", 1));
     configuration_free(c);

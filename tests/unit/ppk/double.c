@@ -260,8 +260,12 @@ void world_make(struct world *w, size_t n_profiles, size_t n_peers)
     assert_non_null(w->keyring.peers);
     w->keyring.n_peers = n_peers;
     for (size_t i = 0; i < n_profiles; i++) {
-        w->profiles[i] =
-            (struct sks_profile){.name = names[i], .timeout_ms = 5000, .key_size = 256, .lifetime_s = 3600};
+        w->profiles[i] = (struct sks_profile){.name = names[i],
+                                              .timeout_ms = 5000,
+                                              .key_size = 256,
+                                              .lifetime_s = 3600,
+                                              .lookups = SKS_LOOKUPS,
+                                              .lookups_s = SKS_LOOKUPS_S};
         double_init(&w->sources[i], &w->profiles[i]);
         w->running[i] = &w->sources[i];
     }

@@ -214,8 +214,12 @@ static const char *last_server;
 static int setup(void **state)
 {
     (void)state;
-    conf = (struct sks_profile){
-        .name = (char *)"qkd", .servers = servers, .n_servers = SERVERS, .timeout_ms = 1000, .key_size = 256};
+    conf = (struct sks_profile){.name = (char *)"qkd",
+                                .servers = servers,
+                                .n_servers = SERVERS,
+                                .timeout_ms = 1000,
+                                .key_size = 256,
+                                .lookups = SKS_LOOKUPS};
     memset(fake.key, 0, sizeof fake.key);
     memset(fake.capabilities, 0, sizeof fake.capabilities);
     memset(fake.remotes, 0, sizeof fake.remotes);
@@ -617,6 +621,43 @@ static void many_at_once(void **state)
     assert_counts(SKIP_REQUEST_KEY_BY_ID, 96, 96, 0);
 }
 
+static unsigned lookups_logged(void)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&fake.lock);
+    for (const char *at = fake.log; (at = strstr(at, "0i ")); at += 3)
+        n++;
+    pthread_mutex_unlock(&fake.lock);
+    return n;
+}
+
+/* However many keys are asked for by their ID, and however slowly that goes: who wants a new key gets it. */
+static void lookups_leave_room(void **state)
+{
+    pthread_t threads[96];
+    (void)state;
+    conf.timeout_ms = 10000;
+    conf.n_servers = 1;
+    assert_int_equal(get(NULL, "Bob"), SKIP_OK);
+    fake.key[0].delay_ms = 1000;
+    for (size_t i = 0; i < 96; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, one_get, (void *)(uintptr_t)i), 0);
+    while (lookups_logged() < SKS_LOOKUPS)
+        usleep(1000);
+    pthread_mutex_lock(&fake.lock);
+    fake.key[0].delay_ms = 0;
+    pthread_mutex_unlock(&fake.lock);
+    uint64_t start = clock_ms();
+    assert_int_equal(get(NULL, "Bob"), SKIP_OK);
+    assert_in_range(clock_ms() - start, 0, 500);
+    assert_int_equal(lookups_logged(), SKS_LOOKUPS);
+    for (size_t i = 0; i < 96; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        assert_int_equal((uintptr_t)result, SKIP_OK);
+    }
+}
+
 /* Servers come and go meanwhile; every request finds one that is well. */
 static void many_over_flapping(void **state)
 {
@@ -703,6 +744,7 @@ int main(void)
         TEST(sealed_psk),
         TEST(entropy),
         TEST(many_at_once),
+        TEST(lookups_leave_room),
         TEST(many_over_flapping),
         TEST(interrupted),
     };
