@@ -41,7 +41,7 @@ enum psk_hash { PSK_SHA256, PSK_SHA384 };
 #define SKS_TIMEOUT_MS 2000
 #define SKS_KEY_SIZE   256
 #define SKS_LIFETIME_S 3600
-#define SKS_LOOKUPS    48
+#define SKS_LOOKUPS    64
 #define SKS_LOOKUPS_S  2000
 
 /* sks profile NAME type {remote|etsi014}; the latter has a certificate, no PSK, and no entropy */
@@ -61,7 +61,7 @@ struct sks_profile {
     uint32_t key_size;      /* bits; default 256 */
     uint32_t prefetch;      /* unused PPKs kept ready per peer; default 0 */
     uint32_t lifetime_s;    /* of a PPK, from its arrival; default 3600 */
-    uint32_t lookups;       /* by ID, under way at once; default 48 */
+    uint32_t lookups;       /* by ID, under way at once; default 64 */
     uint32_t lookups_s;     /* by ID, that find nothing, in a second; default 2000 */
     enum ppk_id_format id_format; /* default PPK_ID_RAW */
     bool entropy;                 /* mix GET /entropy into C_GenerateRandom */

@@ -106,11 +106,11 @@ static const struct config_command commands[] = {
      "How many unused PPKs are kept ready for each peer; by default 0.", apply_prefetch, print_prefetch},
     {CONFIG_IN(SKS_PROFILE), "lifetime <SECONDS:1-31536000>", 0, CONFIG_ONCE,
      "How long a PPK is kept after its arrival; by default 3600.", apply_lifetime, print_lifetime},
-    {CONFIG_IN(SKS_PROFILE), "max-lookups <N:1-60> per-second <RATE:1-1000000>", 0, CONFIG_ONCE,
+    {CONFIG_IN(SKS_PROFILE), "max-lookups <N:1-64> per-second <RATE:1-1000000>", 0, CONFIG_ONCE,
      "How many requests for PPKs by their ID may be under way at once, and how many in a second may find "
      "nothing: an IKE peer can name\n"
      "any ID before it is authenticated. More wait for their turn, within the\n.Cm timeout .\n"
-     "By default 48 per-second 2000.",
+     "By default 64 per-second 2000.",
      apply_max_lookups, print_max_lookups},
     {CONFIG_IN(SKS_PROFILE), "ppk-id format {raw|text}", 0, CONFIG_ONCE,
      "What is the PPK ID: the bytes that the key source's hexadecimal keyId means (the default), or its "

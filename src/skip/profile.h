@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-#define SKIP_WIRES_MAX    64u    /* requests at once per profile; others wait their turn */
+#define SKIP_WIRES_MAX    80u    /* requests at once per profile; others wait their turn */
 #define SKIP_WIRE_IDLE_MS 60000u /* a wire that was not needed for so long is closed */
 #define SKIP_ASIDE_MIN_MS                                                                                    \
     500u /* a server that failed is left alone for so long, twice as long each further time, */

@@ -9,8 +9,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tools"))
 import testbed
 
-PEERS, THREADS, TIMEOUT_MS, MARGIN_MS, WARM_S = 200, 8, 2000, 3000, 20
-GROWTH_KIB, MORE_DESCRIPTORS, MORE_THREADS = 24 * 1024, 48, 2
+PEERS, THREADS, TIMEOUT_MS, MARGIN_MS, WARM_S = 200, 8, 2000, 1500, 20
+GROWTH_KIB, LOCKED_KIB, MORE_DESCRIPTORS, MORE_THREADS = 24 * 1024, 256, 48, 2
 
 
 class Source(testbed.KeySource):
@@ -45,7 +45,7 @@ class End:
             " peer peer%d\n  ppk dynamic ks required\n  remote-system-id %s\n" % (i, self.remote) for i in range(PEERS))
         text += " peer guest%d\n  pre-shared-key secret%d\n" % (self.reloads % 3, self.reloads)
         text += ("sks profile ks type remote\n kme server ipv4 127.0.0.1 port %d\n kme server ipv4 127.0.0.1 port %d\n"
-                 " tls psk id encryptor-%s key hex %s\n timeout %d\n hedge 200\n lifetime %d\n"
+                 " tls psk id encryptor-%s key hex %s\n timeout %d\n hedge 200\n prefetch 2\n lifetime %d\n"
                  % (self.proxy_port, self.source.port, self.source.name, self.source.psk, TIMEOUT_MS, 60 + self.reloads % 2))
         path = self.source.write("ppk.conf.new", text)
         os.rename(path, path[:-4])
@@ -108,11 +108,12 @@ def trouble(ends, link_psk, done):
 def judge(ends, errors):
     for end in ends:
         warm, last = end.stats[WARM_S], end.stats[-1]
-        print("%s: %s" % (end.role, json.dumps(last)), "warm: rss_kib=%d descriptors=%d threads=%d" % (warm["rss_kib"], warm["descriptors"], warm["threads"]))
+        print("%s: %s" % (end.role, json.dumps(last)), "warm: rss_kib=%d locked_kib=%d descriptors=%d threads=%d"
+              % (warm["rss_kib"], warm["locked_kib"], warm["descriptors"], warm["threads"]))
         if end.process.poll() is not None:
             errors.append(end.role + " ended")
         errors += [end.role + ": " + w for w in last["wrong"][:20]]
-        for name, more in (("rss_kib", GROWTH_KIB), ("descriptors", MORE_DESCRIPTORS), ("threads", MORE_THREADS)):
+        for name, more in (("rss_kib", GROWTH_KIB), ("locked_kib", LOCKED_KIB), ("descriptors", MORE_DESCRIPTORS), ("threads", MORE_THREADS)):
             if last[name] > warm[name] + more:
                 errors.append("%s: %s grew from %d to %d" % (end.role, name, warm[name], last[name]))
         if last["longest_ms"] > TIMEOUT_MS + MARGIN_MS:

@@ -142,7 +142,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->key_size, 256);
     assert_int_equal(p->prefetch, 0);
     assert_int_equal(p->lifetime_s, 3600);
-    assert_int_equal(p->lookups, 48);
+    assert_int_equal(p->lookups, 64);
     assert_int_equal(p->lookups_s, 2000);
     assert_int_equal(p->id_format, PPK_ID_RAW);
     assert_int_equal(p->psk_hash, PSK_SHA384);
