@@ -67,11 +67,11 @@ static struct profile_state *next_profile(struct ppk_store *s, size_t *turn, uin
 }
 
 static void pause_after_failure(struct profile_state *state, const struct peer *peer,
-                                const struct fault *fault)
+                                const struct fault *fault, bool interrupted)
 {
     uint32_t jitter = 0;
 
-    if (!state->pause_ms)
+    if (!state->pause_ms && !interrupted)
         log_write(LOG_LEVEL_WARNING, "peer %s: cannot fetch PPKs ahead: %s", peer->name, fault->text);
     state->pause_ms = !state->pause_ms                     ? PAUSE_MIN_MS
                       : state->pause_ms > PAUSE_MAX_MS / 2 ? PAUSE_MAX_MS
@@ -103,6 +103,7 @@ static void fill_inlock(struct ppk_store *s, struct profile_state *state)
                                &fault) == SKIP_OK &&
                   store_admit(s, &arrival, &key, NULL, &fault) == PPK_OK;
     skip_key_clear(&key);
+    bool interrupted = !filled && skip_profile_interrupted(b->source.profiles[profile]); /* the end */
     pthread_mutex_lock(&s->lock);
     if (s->binding != b) { /* the queues were made anew */
         pthread_mutex_unlock(&s->lock);
@@ -112,7 +113,7 @@ static void fill_inlock(struct ppk_store *s, struct profile_state *state)
     }
     peer->wanting = false;
     if (!filled)
-        pause_after_failure(state, conf, &fault);
+        pause_after_failure(state, conf, &fault, interrupted);
     else if (state->pause_ms)
         log_write(LOG_LEVEL_NOTICE, "peer %s: PPKs can be fetched ahead again", conf->name);
     if (filled)

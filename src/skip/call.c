@@ -331,14 +331,6 @@ static void course_drop(struct course *c, bool interrupted)
     }
 }
 
-static bool course_interrupted(struct course *c)
-{
-    pthread_mutex_lock(&c->profile->lock);
-    bool interrupted = c->profile->interrupted;
-    pthread_mutex_unlock(&c->profile->lock);
-    return interrupted;
-}
-
 /* Asks servers until one gives what is wanted, all have been asked, one's word is final, or the time is over.
  * True: `out` is the answer. */
 static bool course_run(struct course *c, struct skip_answer *out, size_t *server)
@@ -371,7 +363,7 @@ static bool course_run(struct course *c, struct skip_answer *out, size_t *server
                 return true;
             }
             memset(out, 0, sizeof *out);
-        } else if (course_interrupted(c)) {
+        } else if (skip_profile_interrupted(c->profile)) {
             return false;
         }
     }
@@ -435,7 +427,7 @@ enum skip_result skip_call_run(struct skip_profile *p, const struct skip_call *w
         goto out;
     c.transport = p->transport;
     good = course_run(&c, out, server);
-    interrupted = course_interrupted(&c);
+    interrupted = skip_profile_interrupted(p);
     course_drop(&c, interrupted);
     skip_profile_wire_give(p, wanted->request, c.wire);
     result = course_result(&c, good);

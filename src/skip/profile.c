@@ -222,6 +222,14 @@ void skip_profile_interrupt(struct skip_profile *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+bool skip_profile_interrupted(struct skip_profile *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool interrupted = p->interrupted;
+    pthread_mutex_unlock(&p->lock);
+    return interrupted;
+}
+
 /* ---- servers ---- */
 
 /* How long a server is left alone after its n-th failure in a row: doubled each time, give or take a quarter,
@@ -237,27 +245,48 @@ static uint64_t aside_ms(unsigned failures)
     return ms * 3 / 4 + ms / 2 * jitter / 0x10000;
 }
 
+/* Is it the same but for numbers (how long it took, which line of JSON)? */
+static bool reason_same(const char *a, const char *b)
+{
+    static const char digits[] = "0123456789";
+    for (;; a++, b++) {
+        a += strspn(a, digits);
+        b += strspn(b, digits);
+        if (*a != *b)
+            return false;
+        if (!*a)
+            return true;
+    }
+}
+
 void skip_server_failed(struct skip_profile *p, size_t i, const struct fault *reason, uint32_t retry_after_s)
 {
     struct skip_server *s = &p->servers[i];
+    bool news = false; /* of a server that is set aside already: tried again, it fails in another way */
     pthread_mutex_lock(&p->lock);
     bool first = s->failures == 0;
     uint64_t now = clock_ms();
     /* Requests that were under way at the same time fail together: that is one failure. */
     if (first || s->aside_until <= now) {
+        news = !first && !reason_same(s->told.text, reason->text);
         uint64_t ms = aside_ms(++s->failures);
         if (ms < (uint64_t)retry_after_s * 1000)
             ms = (uint64_t)retry_after_s * 1000;
         s->aside_until = now + (ms < SKIP_ASIDE_MAX_MS ? ms : SKIP_ASIDE_MAX_MS);
     }
+    if (first || news)
+        s->told = *reason;
     s->probed = false;
     s->asked = true;
     s->reason = *reason;
     s->reason_at = (int64_t)time(NULL);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
-    log_write(first ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "sks profile %s: %s: %s%s", p->conf->name, s->name,
-              reason->text, first ? "; set aside" : "");
+    log_write(first || news ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "sks profile %s: %s: %s%s", p->conf->name,
+              s->name, reason->text,
+              first  ? "; set aside"
+              : news ? "; still set aside"
+                     : "");
 }
 
 void skip_server_good(struct skip_profile *p, size_t i)

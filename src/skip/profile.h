@@ -22,6 +22,7 @@ struct skip_server {
     uint64_t aside_until; /* clock_ms() time, of a server with failures */
     bool probed;          /* a request is under way to find out whether it is well again */
     struct fault reason;  /* of its last failure */
+    struct fault told;    /* the last one that was logged */
     int64_t reason_at;    /* seconds since 1970 */
     bool asked;           /* it has answered, or failed to */
 

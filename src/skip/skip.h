@@ -122,6 +122,7 @@ struct skip_capabilities *skip_profile_capabilities(struct skip_profile *p, size
 /* Makes all requests that are under way, or come later, end at once with SKIP_UNREACHABLE: before threads
  * that may be in one are joined. */
 void skip_profile_interrupt(struct skip_profile *p);
+bool skip_profile_interrupted(struct skip_profile *p);
 
 /* Ends the transport: after the last profile was freed. */
 void skip_shutdown(void);

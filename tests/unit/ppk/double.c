@@ -249,6 +249,12 @@ static void removed(void *context, struct ppk *ppk)
         w->on_removed(w, ppk);
 }
 
+bool skip_profile_interrupted(struct skip_profile *p)
+{
+    (void)p;
+    return false;
+}
+
 void world_make(struct world *w, size_t n_profiles, size_t n_peers)
 {
     static char names[4][8] = {"ks0", "ks1", "ks2", "ks3"};

@@ -27,6 +27,7 @@ struct behaviour {
     bool untouched;    /* it fails before the request went out */
     long status;
     uint32_t retry_after_s;
+    const char *text; /* of the fault; NULL: "made up" */
 };
 
 static struct {
@@ -128,7 +129,7 @@ static void fake_answer(const struct skip_call *call, const struct behaviour *b,
     out->retry_after_s = b->retry_after_s;
     out->processed = !b->untouched;
     if (b->result != SKIP_OK) {
-        fault_set(&out->fault, "made up");
+        fault_set(&out->fault, "%s", b->text ? b->text : "made up");
         return;
     }
     if (call->request == SKIP_REQUEST_CAPABILITIES) {
@@ -485,6 +486,55 @@ static void comes_back(void **state)
     assert_int_equal(status.aside_ms, 0);
 }
 
+static unsigned lines_of(const char *path, const char *what)
+{
+    char line[512];
+    unsigned n = 0;
+    log_flush();
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        n += strstr(line, what) != NULL;
+    fclose(f);
+    return n;
+}
+
+static void fail_once_more(const char *text)
+{
+    struct skip_server_status status;
+    fake.key[0] = (struct behaviour){.result = text ? SKIP_UNREACHABLE : SKIP_OK, .text = text};
+    skip_profile_status(profile, 0, &status);
+    usleep((useconds_t)(status.aside_ms + 5) * 1000);
+    assert_int_equal(get(NULL, "Bob"), text ? SKIP_UNREACHABLE : SKIP_OK);
+    if (text)
+        assert_int_equal(get(NULL, "Bob"), SKIP_UNREACHABLE); /* the last resort */
+}
+
+/* Of a server's state each change is told, and each other reason, but not each failure. */
+static void changes_are_told(void **state)
+{
+    char path[] = "/tmp/ppk-test-XXXXXX", sink[64];
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(sink, sizeof sink, "file=%s:notice", path);
+    log_open("test", sink);
+    conf.n_servers = 1;
+    fail_once_more("no answer after 7 ms");
+    fail_once_more("no answer after 13 ms");
+    assert_int_equal(lines_of(path, "qkd"), 1);
+    assert_int_equal(lines_of(path, "192.0.2.1:1: no answer after 7 ms; set aside"), 1);
+    fail_once_more("its certificate has expired");
+    assert_int_equal(lines_of(path, "qkd"), 2);
+    assert_int_equal(lines_of(path, "its certificate has expired; still set aside"), 1);
+    fail_once_more(NULL);
+    assert_int_equal(lines_of(path, "qkd"), 3);
+    assert_int_equal(lines_of(path, "answers again"), 1);
+    log_open("test", "none");
+    unlink(path);
+}
+
 static void asks_to_be_left_alone(void **state)
 {
     struct skip_server_status status;
@@ -735,6 +785,7 @@ int main(void)
         TEST(hedged_no),
         TEST(all_silent_hedged),
         TEST(comes_back),
+        TEST(changes_are_told),
         TEST(asks_to_be_left_alone),
         TEST(only_remote_is_taken),
         TEST(capabilities_are_held_against),
