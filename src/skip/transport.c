@@ -495,6 +495,8 @@ static void line_failed(const struct line *l, struct skip_answer *out)
         fault_set(&out->fault, "no complete answer after %llu ms", (unsigned long long)took);
     else if (l->code == CURLE_OPERATION_TIMEDOUT)
         fault_set(&out->fault, "no connection after %llu ms (%s)", (unsigned long long)took, error);
+    else if (strstr(error, "wrong version number") || strstr(error, "http request"))
+        fault_set(&out->fault, "it does not speak TLS (is it the right port?): %s", error);
     else if (l->code == CURLE_SSL_CONNECT_ERROR && p->psk_id)
         fault_set(&out->fault, "TLS with PSK identity \"%.80s\" failed%s: %s", p->psk_id, psk_hint(error),
                   error);

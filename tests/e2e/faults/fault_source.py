@@ -24,13 +24,13 @@ def reset_mid_answer(c, key_id, size):
 S = hostile.SCENARIOS
 # What a request is answered with.
 ANSWERS = {
-    "hung after TLS": hostile.hung, "hung after headers": hung_after_headers, "reset mid-answer": reset_mid_answer,
+    "hung after TLS": hostile.hung, "hung after headers": hung_after_headers, "a byte now and then": S["drip"], "reset mid-answer": reset_mid_answer,
     **{str(code): S["status-%d" % code] for code in (400, 401, 403, 404, 410, 500, 503)},
-    "429, Retry-After": S["status-429"], "malformed JSON": S["cut-json"], "wrong key size": S["short-key"], "wrong keyId": S["other-id"],
+    "429, Retry-After": S["status-429"], "redirect": S["redirect-plain"], "malformed JSON": S["cut-json"], "wrong key size": S["short-key"], "wrong keyId": S["other-id"],
     "truncated body": S["cut-length"], "oversize answer": S["huge-valid"],
 }
 # What happens before there is a request.
-EARLIER = ["refused", "hung accept", "wrong CA", "wrong PSK", "expired certificate", "unknown DNS name", "hung DNS"]
+EARLIER = ["refused", "hung accept", "no TLS", "wrong CA", "wrong name", "wrong PSK", "expired certificate", "unknown DNS name", "hung DNS"]
 # What means nothing but for a key, or for a key that was asked for by its ID.
 KEYS_ONLY = {"wrong key size": ("new key", "key by ID", "C_GenerateKey", "pooled search"), "wrong keyId": ("key by ID",)}
 KIND_OF_PATH = {"/capabilities": "capabilities", "/key": "new key", "/entropy": "entropy"}
@@ -80,7 +80,10 @@ class Source:
         try:
             if self.fault == "hung accept":
                 time.sleep(hostile.HANG)
-            name = {"wrong CA": "stranger", "expired certificate": "expired"}.get(self.fault, "server")
+            if self.fault == "no TLS":
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                return
+            name = {"wrong CA": "stranger", "wrong name": "wrong-name", "expired certificate": "expired"}.get(self.fault, "server")
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(os.path.join(self.folder, name + ".pem"), os.path.join(self.folder, name + ".key"))
             sock = context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=True)

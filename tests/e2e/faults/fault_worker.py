@@ -73,6 +73,7 @@ def main():
                     rv = e.rv
                 ms = (time.monotonic() - began) * 1000
                 out.setdefault(kind, {"rv": rv, "found": n, "ms": []})["ms"].append(ms)
+        time.sleep(0.1)  # a pool is being filled
         token.finalize()
         with open(log) as f:
             lines = f.read().splitlines()

@@ -13,7 +13,6 @@ KINDS = ["capabilities", "new key", "key by ID", "entropy", "C_GenerateKey", "po
 DOC = os.path.join(HERE, "..", "..", "..", "docs", "faults.md")
 TIMEOUT_MS, MARGIN_MS = 1000, 2000
 FAULTS = EARLIER[:2] + list(ANSWERS) + EARLIER[2:]
-SLOW = ("hung accept", "hung after TLS", "hung after headers", "hung DNS")
 NO_SUCH_KEY, REFUSALS = ("400", "404", "410"), ("400", "401", "403", "404", "410")
 
 
@@ -46,6 +45,7 @@ def check(bed, fault, kind, got):
     bed.check(got["rv"] == rv and (rv != 0 or found == got["found"]), "CK_RV or objects: " + what)
     bed.check(max(got["ms"]) <= TIMEOUT_MS + MARGIN_MS, "time: " + what)
     aside = [line for line in got["log"] if line.endswith("; set aside")]
+    bed.check(not any("interrupted" in line for line in got["log"]), "the end is no fault: " + what)
     bed.check(len(aside) <= 1, "one line per change: " + what)
     if rv != 0:
         bed.check(any(re.match(r"C_FindObjects|C_GenerateKey", line) for line in got["log"]), "no line: " + what)
@@ -53,13 +53,18 @@ def check(bed, fault, kind, got):
         bed.check(len(aside) == 1, "set aside: " + what)
 
 
+def waits(got):
+    """Did the first answer take the whole timeout? The second one has to say so, too, unless it was not asked: the machine may be slow."""
+    first, second = got["ms"]
+    return first >= TIMEOUT_MS * 0.95 and (second >= TIMEOUT_MS * 0.95 or second < 5)
+
+
 def cell(fault, kind, got):
     if got is None:
         return "–"
     rv = "CKR_OK" if got["rv"] == 0 else "CKR_DEVICE_ERROR" if got["rv"] == 0x30 else hex(got["rv"])
     objects = ", none found" if kind == "key by ID" and got["rv"] == 0 else ""
-    waits = ", waits" if fault in SLOW and kind != "pooled search" else ""
-    return rv + objects + waits
+    return rv + objects + (", waits" if waits(got) else "")
 
 
 def reason(got):
@@ -106,7 +111,7 @@ def main():
             return fault, json.loads(p.stdout or "{}")
 
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            results = dict(pool.map(run, sorted(FAULTS, key=lambda f: f not in SLOW)))
+            results = dict(pool.map(run, sorted(FAULTS, key=lambda f: "hung" not in f)))
         for fault in FAULTS:
             for kind, got in results[fault].items():
                 check(bed, fault, kind, got)
