@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -200,6 +201,15 @@ static void write_descriptor(int fd, const struct setting *s, enum log_level lev
         return;
 }
 
+/* A reader of a pipe who has fallen asleep costs lines, and keeps nobody waiting. */
+static void write_stderr(const struct setting *s, enum log_level level, const char *text)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT))
+        write_descriptor(STDERR_FILENO, s, level, text);
+}
+
 static void write_file(const struct setting *s, enum log_level level, const char *text)
 {
     int fd =
@@ -220,7 +230,7 @@ static void write_text(const struct setting *s, enum log_level level, const char
     else if (s->destination == TO_SYSLOG)
         write_syslog(s, level, text);
     else if (s->destination == TO_STDERR)
-        write_descriptor(STDERR_FILENO, s, level, text);
+        write_stderr(s, level, text);
     else
         write_file(s, level, text);
 }

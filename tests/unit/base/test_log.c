@@ -60,6 +60,32 @@ static void open_file(const char *level)
     log_open("test", NULL);
 }
 
+/* Whoever reads standard error may have fallen asleep: lines are lost then, and nobody waits. */
+static void a_full_pipe_keeps_nobody_waiting(void **state)
+{
+    int ends[2], kept = dup(STDERR_FILENO);
+    char buffer[4096] = {0};
+    size_t lines = 0;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_true(kept >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    assert_int_equal(setenv("PPK_LOG", "stderr:info", 1), 0);
+    log_open("test", NULL);
+    (void)alarm(20); /* else it would wait for good */
+    for (int i = 0; i < 5000; i++)
+        log_write(LOG_LEVEL_INFO, "line %d of many that nobody reads", i);
+    (void)alarm(0);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    (void)close(kept);
+    (void)close(ends[1]);
+    for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            lines += buffer[i] == '\n';
+    (void)close(ends[0]);
+    assert_in_range(lines, 100, 4999);
+}
+
 static void levels(void **state)
 {
     static const char *const names[] = {"error", "warning", "notice", "info", "debug", "trace"};
@@ -307,11 +333,17 @@ static void threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levels),         cmocka_unit_test(lines),
-        cmocka_unit_test(held_back),      cmocka_unit_test(appends_and_survives),
-        cmocka_unit_test(nowhere),        cmocka_unit_test(diversion),
-        cmocka_unit_test(bad_settings),   cmocka_unit_test(descriptors),
-        cmocka_unit_test(standard_error), cmocka_unit_test(threads),
+        cmocka_unit_test(levels),
+        cmocka_unit_test(a_full_pipe_keeps_nobody_waiting),
+        cmocka_unit_test(lines),
+        cmocka_unit_test(held_back),
+        cmocka_unit_test(appends_and_survives),
+        cmocka_unit_test(nowhere),
+        cmocka_unit_test(diversion),
+        cmocka_unit_test(bad_settings),
+        cmocka_unit_test(descriptors),
+        cmocka_unit_test(standard_error),
+        cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
