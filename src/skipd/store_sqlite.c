@@ -62,8 +62,16 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [FACT_WRITE] = "INSERT OR REPLACE INTO fact (name, value) VALUES (?1, ?2)",
 };
 
+/* Which file it is. */
+struct file_mark {
+    char *path;
+    dev_t device;
+    ino_t inode; /* 0: not known yet */
+};
+
 struct store {
     sqlite3 *db;
+    struct file_mark files[2]; /* the database, and its write-ahead log */
     sqlite3_stmt *statements[STATEMENTS];
     uint64_t rows, waiting;
     uint64_t rows_before, waiting_before; /* at begin, for a rollback */
@@ -251,7 +259,28 @@ static void sqlite_close(struct store *s)
     for (size_t i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    for (size_t i = 0; i < sizeof s->files / sizeof s->files[0]; i++)
+        free(s->files[i].path);
     free(s);
+}
+
+/* SQLite goes on writing to a file that somebody has removed or replaced; what it writes there is gone when
+ * it is opened again. */
+static bool files_are_there(struct store *s, struct fault *fault)
+{
+    for (size_t i = 0; i < sizeof s->files / sizeof s->files[0]; i++) {
+        struct file_mark *f = &s->files[i];
+        struct stat st;
+
+        if (stat(f->path, &st) == 0 && (f->inode == 0 || (f->inode == st.st_ino && f->device == st.st_dev))) {
+            f->device = st.st_dev;
+            f->inode = st.st_ino;
+        } else {
+            fault_set(fault, "store: %s was removed, or another file is in its place", f->path);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The file's name with the links of its folder resolved: systemd's state directories are links, and SQLite,
@@ -298,7 +327,13 @@ static struct store *sqlite_open(const char *where, struct fault *fault)
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                             SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
                         NULL);
-    free(path);
+    s->files[0].path = path;
+    if (asprintf(&s->files[1].path, "%s-wal", path) < 0)
+        s->files[1].path = NULL;
+    if (s->files[1].path == NULL) {
+        fault_set(fault, "no memory for the store");
+        goto bad;
+    }
     if (r != SQLITE_OK || !settings_apply(s, fault) || !schema_ready(s, fault)) {
         if (r != SQLITE_OK)
             fault_set(fault, "store: %s", s->db != NULL ? sqlite3_errmsg(s->db) : "no memory");
@@ -312,6 +347,8 @@ static struct store *sqlite_open(const char *where, struct fault *fault)
         }
     if (!boot_adopt(s, fault) || !ask(s, "SELECT count(*) FROM key", &rows, NULL, 0, fault) ||
         !ask(s, "SELECT count(*) FROM key WHERE value IS NOT NULL", &waiting, NULL, 0, fault))
+        goto bad;
+    if (!files_are_there(s, fault))
         goto bad;
     s->rows = (uint64_t)rows;
     s->waiting = (uint64_t)waiting;
@@ -333,7 +370,7 @@ static bool sqlite_begin(struct store *s, struct fault *fault)
 
 static bool sqlite_commit(struct store *s, struct fault *fault)
 {
-    return step_done(s, COMMIT, fault);
+    return files_are_there(s, fault) && step_done(s, COMMIT, fault);
 }
 
 static void sqlite_rollback(struct store *s)

@@ -314,6 +314,42 @@ static void a_full_disk_is_survived(void **state)
     kind->close(s);
 }
 
+/* What is written to a file that is not in its place any more would not be there after a restart. */
+static void a_file_that_is_taken_away_is_noticed(void **state)
+{
+    (void)state;
+    for (int log = 0; log < 2; log++) {
+        struct store *s = reopen(NULL, 100);
+        struct store_row k = row(1), other = row(2);
+        char file[sizeof path + 8], away[sizeof file + 8];
+
+        snprintf(file, sizeof file, "%s%s", path, log ? "-wal" : "");
+        snprintf(away, sizeof away, "%s.away", file);
+        assert_true(kind->begin(s, &fault));
+        assert_int_equal(kind->put(s, &k, &fault), STORE_OK);
+        assert_true(kind->commit(s, &fault));
+        assert_int_equal(rename(file, away), 0);
+        for (int replaced = 0; replaced < 2; replaced++) {
+            assert_true(kind->begin(s, &fault));
+            assert_int_equal(kind->put(s, &other, &fault), STORE_OK);
+            fault.text[0] = 0;
+            assert_false(kind->commit(s, &fault));
+            assert_non_null(strstr(fault.text, "was removed, or another file is in its place"));
+            kind->rollback(s);
+            FILE *f = fopen(file, "we");
+            assert_non_null(f);
+            fclose(f);
+        }
+        assert_int_equal(rename(away, file), 0);
+        assert_true(kind->begin(s, &fault));
+        assert_int_equal(kind->put(s, &other, &fault), STORE_OK);
+        assert_true(kind->commit(s, &fault));
+        s = reopen(s, 100);
+        kind->close(s);
+        clean(state);
+    }
+}
+
 static void no_store_is_refused_with_the_reason(void **state)
 {
     (void)state;
@@ -368,6 +404,7 @@ int main(void)
     };
     const struct CMUnitTest of_files[] = {
         cmocka_unit_test_teardown(a_full_disk_is_survived, clean),
+        cmocka_unit_test_teardown(a_file_that_is_taken_away_is_noticed, clean),
         cmocka_unit_test_teardown(no_store_is_refused_with_the_reason, clean),
         cmocka_unit_test_teardown(a_folder_may_be_a_link_and_the_file_not, clean),
         cmocka_unit_test_teardown(a_file_that_is_no_store_is_refused, clean),
