@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/admin.h"
 
+#include "skipd/accept.h"
+
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
@@ -184,6 +186,8 @@ bool admin_listen(struct admin *a, int fd, struct fault *fault)
                                          CONNECTIONS_MAX, fd);
     if (s->listener == NULL)
         fault_set(fault, "cannot listen");
+    else
+        accept_guard(s->listener);
     return s->listener != NULL;
 }
 

@@ -2,6 +2,7 @@
 #include "skipd/http_server.h"
 
 #include "base/log.h"
+#include "skipd/accept.h"
 #include "skipd/tls.h"
 
 #include <event2/bufferevent_ssl.h>
@@ -300,6 +301,7 @@ bool http_server_listen(struct http_server *s, int fd, enum listen_kind kind, st
         fault_set(fault, s->n_sockets < LISTENS_MAX ? "cannot listen" : "too many listeners");
         return false;
     }
+    accept_guard(evhttp_bound_socket_get_listener(b));
     s->sockets[s->n_sockets++] = (struct bound){b, kind};
     if (s->full)
         evconnlistener_disable(evhttp_bound_socket_get_listener(b));

@@ -2,6 +2,7 @@
 #include "skipd/keeper.h"
 
 #include "base/log.h"
+#include "skipd/accept.h"
 #include "skipd/frames.h"
 #include "skipd/tls.h"
 
@@ -295,6 +296,7 @@ bool keeper_listen(struct keeper *k, int fd, struct fault *fault)
         fault_set(fault, k->n_listeners < LISTENS_MAX ? "cannot listen" : "too many listeners");
         return false;
     }
+    accept_guard(l);
     k->listeners[k->n_listeners++] = l;
     if (k->n_open >= CONNECTIONS_MAX)
         evconnlistener_disable(l);

@@ -2,6 +2,7 @@
 /* skipd: the key source. */
 #include "base/log.h"
 #include "config/config.h"
+#include "skipd/accept.h"
 #include "skipd/daemon.h"
 #include "skipd/process.h"
 
@@ -134,6 +135,7 @@ int main(int argc, char **argv)
     if (o.manual || o.completion)
         return made_print(&o);
     process_harden();
+    accept_log_divert();
     log_open("skipd", o.syslog ? "syslog:info" : "stderr:info");
     conf = skipd_conf_load(o.conf, &errors);
     if (conf == NULL) {

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -185,6 +186,27 @@ class Limits(PairCase):
         for status, new in answers:
             if status == 200:
                 self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+
+    def test_no_descriptors_left(self):
+        # connections are closed at once, not left waiting; those that are there are served
+        self.assertEqual(self.a.get("/capabilities")[0], 200)
+        pid = self.alice.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        count = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (count + 3, before[1]))
+        held = [socket.create_connection(("127.0.0.1", self.alice.port), timeout=10) for _ in range(30)]
+        began = time.monotonic()
+        self.assertEqual([s.recv(1) for s in held[4:]], [b""] * 26)
+        self.assertLess(time.monotonic() - began, 5)
+        status, new = self.a.new_key("Bob")
+        self.assertEqual(status, 200)
+        self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
+        self.assertEqual(self.alice.log().count("could not be accepted"), 1)
+        self.assertNotIn("[warn]", self.alice.log())
+        for s in held:
+            s.close()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
 
     def test_sighup_and_no_core(self):
         self.alice.process.send_signal(signal.SIGHUP)
