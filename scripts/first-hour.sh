@@ -17,8 +17,10 @@ base=$debs/first-hour-root
 names=
 declare -A container leader
 finish() {
-    local name
+    local name pid
     for name in $names; do
+        pid="shell_${name}_PID"
+        { kill -KILL "${!pid:-}" && wait "${!pid}"; } 2>/dev/null || true
         kill -KILL "${leader[$name]:-}" "${container[$name]}" 2>/dev/null || true
         wait "${container[$name]}" 2>/dev/null || true
     done
