@@ -127,8 +127,8 @@ static void test_hostile(void **state)
         "ppk-pkcs11 ended 2\nprocesses 1\nlast -\n",
         "ppk-pkcs11 ended 1\nprocesses -1\nlast -\n",
         "ppk-pkcs11 ended 1\nprocesses 18446744073709551616\nlast -\n",
-        "ppk-pkcs11 ended 1\nprocesses 1\nlast "
-        "30303030303030303030303030303030303030303030303030303030303030303030\n",
+        ("ppk-pkcs11 ended 1\nprocesses 1\nlast "
+         "30303030303030303030303030303030303030303030303030303030303030303030\n"),
         "ppk-pkcs11 ended 1\nprocesses 1\nlast 3\n",
         "ppk-pkcs11 ended 1\nprocesses 1\nlast 003031\n",
         "ppk-pkcs11 ended 1\nprocesses 1\nlast -\nkeyring - 0 0 0 0 0 0 0 0\n",
