@@ -4,9 +4,12 @@
  * every result right; TSan looks on. */
 #include "conf.h"
 #include "derive.h"
+#include "every.h"
 #include "guard.h"
+#include "kwp.h"
 #include "source.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,6 +20,7 @@
 #define SHARED  16
 
 static struct source *source;
+static CK_FUNCTION_LIST_3_0 *list_3_0;
 static CK_SLOT_ID slots[8];
 static CK_ULONG n_slots;
 
@@ -224,8 +228,89 @@ static void do_inquiries(CK_SESSION_HANDLE s, struct oracle_random *r)
     expect_rv(CKR_CRYPTOKI_ALREADY_INITIALIZED, f->C_Initialize(NULL));
 }
 
+/* A session key that goes out under a card's key, which comes in again. */
+static void do_wrap(CK_SESSION_HANDLE s, struct oracle_random *r)
+{
+    CK_OBJECT_HANDLE base = 0, key = 0, kek = 0, back = 0;
+    uint8_t value[32], ppk[64], want[32], got[64], wrapped[64];
+    CK_ULONG n = sizeof wrapped;
+    CK_RV rv;
+    struct template t = {.n = 0}, aes;
+    oracle_fill(r, value, sizeof value);
+    template_text(&t, CKA_ID, MANUAL_1_ID);
+    expect(object_search(s, &t, &base, 1, &rv) == 1, "manual PPK: %s", rv_name(rv));
+    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_1_HEX, ppk, sizeof ppk), "otn", 3, want, 32);
+    memset(&t, 0, sizeof t);
+    template_number(&t, CKA_KEY_TYPE, CKK_AES);
+    template_number(&t, CKA_VALUE_LEN, 32);
+    template_bool(&t, CKA_SENSITIVE, true);
+    template_bool(&t, CKA_EXTRACTABLE, true);
+    rv = derive_prf_plus(s, false, &oracle_prfs[1], base, 0, "otn", 3, &t, &key);
+    guard_release();
+    kek = kwp_import(s, value, sizeof value, (CK_ATTRIBUTE_TYPE[]){CKA_WRAP, CKA_UNWRAP, 0});
+    if (!expect_ok(rv) || !expect_ok(f->C_WrapKey(s, &kwp, kek, key, wrapped, &n)))
+        return;
+    expect(kwp_open(value, sizeof value, wrapped, n, got) == 32 && memcmp(got, want, 32) == 0,
+           "another key goes out");
+    template_secret(&aes);
+    template_entry(&aes, CKA_KEY_TYPE)->pValue = &(CK_KEY_TYPE){CKK_AES};
+    expect_ok(f->C_UnwrapKey(s, &kwp, kek, wrapped, n, aes.a, aes.n, &back));
+    expect_ok(f->C_DestroyObject(s, back));
+    expect_ok(f->C_DestroyObject(s, kek));
+    expect_ok(f->C_DestroyObject(s, key));
+}
+
+/* A copy, a MAC that is checked in parts, an operation that is given up, and all sessions of a slot closed */
+static void do_rest(CK_SESSION_HANDLE s, struct oracle_random *r)
+{
+    uint8_t value[32], mac[32], seed[4] = {1};
+    CK_OBJECT_HANDLE o = 0, copy = 0;
+    CK_SESSION_HANDLE own = 0;
+    CK_MECHANISM m = {CKM_SHA256_HMAC, NULL, 0};
+    CK_ULONG size = 0;
+    struct template t;
+    oracle_fill(r, value, sizeof value);
+    oracle_hmac(&oracle_prfs[1], value, sizeof value, "text", 4, mac);
+    template_secret(&t);
+    template_bytes(&t, CKA_VALUE, value, sizeof value);
+    template_bool(&t, CKA_VERIFY, true);
+    if (!expect_ok(f->C_CreateObject(s, t.a, t.n, &o)) || !expect_ok(f->C_CopyObject(s, o, NULL, 0, &copy)))
+        return;
+    expect_rv_in(f->C_GetObjectSize(s, copy, &size), CKR_OK, CKR_INFORMATION_SENSITIVE);
+    expect_ok(f->C_VerifyInit(s, &m, copy));
+    expect_ok(f->C_VerifyUpdate(s, (CK_BYTE_PTR)(uintptr_t) "te", 2));
+    expect_ok(f->C_VerifyUpdate(s, (CK_BYTE_PTR)(uintptr_t) "xt", 2));
+    expect_ok(f->C_VerifyFinal(s, mac, 32));
+    expect_ok(f->C_VerifyInit(s, &m, copy));
+    expect_ok(list_3_0->C_SessionCancel(s, CKF_VERIFY));
+    expect_ok(f->C_DestroyObject(s, copy));
+    expect_ok(f->C_DestroyObject(s, o));
+    expect_rv_in(f->C_SeedRandom(s, seed, sizeof seed), CKR_OK, CKR_RANDOM_SEED_NOT_SUPPORTED);
+    if (oracle_below(r, 4) == 0)
+        expect_ok(f->C_CloseAllSessions(slots[1]));
+    expect_ok(f->C_OpenSession(slots[1], CKF_SERIAL_SESSION, NULL, NULL, &own));
+    expect_rv_in(f->C_CloseSession(own), CKR_OK, GONE);
+}
+
+/* Every function there is, with a session that others close, and nothing else: no argument is good. */
+static void do_every(CK_SESSION_HANDLE s, struct oracle_random *r)
+{
+    const CK_ULONG arguments[10] = {atomic_load(&shared_sessions[oracle_below(r, SHARED)])};
+    (void)s;
+    for (size_t i = 0; i < EVERY_3_0; i++) {
+        const char *name = every_name[i];
+        if (every_needs_no_init(i) || strcmp(name, "C_Finalize") == 0 ||
+            strcmp(name, "C_GetInfo") == 0 /* has a pointer first */ ||
+            strcmp(name, "C_WaitForSlotEvent") == 0 /* would wait */ ||
+            strcmp(name, "C_CloseAllSessions") == 0 || strcmp(name, "C_Logout") == 0)
+            continue;
+        (void)every_call(list_3_0, i, arguments);
+    }
+}
+
 static void (*const jobs[])(CK_SESSION_HANDLE, struct oracle_random *) = {
-    do_manual, do_import, do_derive, do_shared_key, do_shared_session, do_dynamic, do_inquiries};
+    do_manual,  do_import,    do_derive, do_shared_key, do_shared_session,
+    do_dynamic, do_inquiries, do_wrap,   do_rest,       do_every};
 
 static void *work(void *argument)
 {
@@ -339,7 +424,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TOKEN_TEST(test_everything_at_once),
                                        TOKEN_TEST(test_finalize_under_load)};
-    harness_load();
+    CK_C_GetInterface get = NULL;
+    CK_INTERFACE *interface = NULL;
+    *(void **)&get = dlsym(harness_load(), "C_GetInterface");
+    if (get == NULL ||
+        get((CK_UTF8CHAR_PTR)(uintptr_t) "PKCS 11", &(CK_VERSION){3, 0}, &interface, 0) != CKR_OK)
+        return 1;
+    list_3_0 = interface->pFunctionList;
     source = source_start(harness_directory());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     source_stop(source);
