@@ -3,6 +3,8 @@
 #include "dynamic.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void start(void)
@@ -121,12 +123,73 @@ static void test_finalize_during_a_request(void **state)
     peer_key(s, "peer1");
 }
 
+/* Forked at any moment of others' requests: TLS handshakes, requests and answers under way. The child gets a
+ * PPK of its own, over a connection of its own, and the parent loses nothing. */
+static atomic_bool enough;
+
+static void *search_on(void *argument)
+{
+    unsigned long *found = argument;
+    while (!atomic_load(&enough)) {
+        struct searcher who = {0};
+        source_fresh_id(who.id);
+        search_in_thread(&who);
+        expect_rv(CKR_OK, who.rv);
+        expect(who.n == 1, "%zu objects", who.n);
+        ++*found;
+    }
+    return NULL;
+}
+
+static void test_fork_during_requests(void **state)
+{
+    (void)state;
+    pthread_t threads[3];
+    unsigned long found[3] = {0};
+    unsigned long before = expect_failures();
+    if (HARNESS_TSAN || HARNESS_ASAN) /* they do not follow a process with threads */
+        skip();
+    dynamic_start(" timeout 20000\n");
+    atomic_store(&enough, false);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, search_on, &found[i]);
+    for (unsigned i = 0; i < 25; i++) {
+        usleep(1000 + 977 * i % 7000);
+        fflush(NULL);
+        pid_t child = fork();
+        int status = -1;
+        if (child == 0) {
+            struct searcher who = {0};
+            CK_INFO info;
+            alarm(20);
+            source_fresh_id(who.id);
+            bool well =
+                f->C_GetInfo(&info) == CKR_CRYPTOKI_NOT_INITIALIZED && f->C_Initialize(NULL) == CKR_OK;
+            if (well)
+                search_in_thread(&who);
+            _exit(well && who.rv == CKR_OK && who.n == 1 && f->C_Finalize(NULL) == CKR_OK ? 0 : 1);
+        }
+        waitpid(child, &status, 0);
+        expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %u ended with status 0x%x", i,
+               (unsigned)status);
+    }
+    atomic_store(&enough, true);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        expect(found[i] > 0, "a thread of the parent found nothing");
+    }
+    print_message("25 forks, %lu keys fetched meanwhile, %lu failures\n", found[0] + found[1] + found[2],
+                  expect_failures() - before);
+    expect_ok(f->C_Finalize(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TOKEN_TEST(test_threads_share_a_request),
         TOKEN_TEST(test_threads_do_not_wait_for_each_other),
         TOKEN_TEST(test_finalize_during_a_request),
+        TOKEN_TEST(test_fork_during_requests),
     };
     harness_load();
     source = source_start(harness_directory());
