@@ -62,8 +62,16 @@ static bool masked_equal(const uint8_t *memory, const uint8_t *masked, size_t le
 static void window_scan(const uint8_t *memory, size_t len, struct needle *needles, size_t count,
                         const char *where)
 {
+    bool first[256] = {false}; /* bytes (masked) that a half begins with: most of memory is none of them */
+    for (size_t k = 0; k < count; k++) {
+        for (size_t half = 0; half < 2; half++) {
+            first[needles[k].bytes[half * NEEDLE / 2]] = true;
+            first[needles[k].lower[half * NEEDLE]] = true;
+            first[needles[k].upper[half * NEEDLE]] = true;
+        }
+    }
     for (size_t i = 0; i < len; i++) {
-        for (size_t k = 0; k < count; k++) {
+        for (size_t k = 0; first[memory[i] ^ MASK] && k < count; k++) {
             struct needle *n = &needles[k];
             uint8_t c = memory[i] ^ MASK;
             bool bytes = false, hex = false;
