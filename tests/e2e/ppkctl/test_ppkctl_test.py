@@ -369,12 +369,30 @@ class Certificates(ChainTest):
             self.fails("new key", f"status {status}", advice, KEY, conf=self.http(status=status))
         self.fails("new key", "key size|`key-size`|status 400", "key-size", KEY, conf=self.http(status=400))
         self.fails("new key", "not JSON", "speaks SKIP", KEY, conf=self.http(status=200, body=b"<html>"))
+        # what it does not serve, or has not told
+        conf = self.http(status=404)
+        with open(conf, encoding="utf-8") as f:
+            asks = self.write("entropy.conf", f.read().replace(" kme server", " entropy\n kme server", 1))
+        self.fails("capabilities", "gives no entropy", "`entropy`", CAPABILITIES, conf=asks)
         # escape sequences of somebody else's are not for our terminal
         out = self.fails("capabilities", "Bob", "remote-system-id", CAPABILITIES, conf=self.http(remotes='["\\u001b[2J"]'))
         self.assertNotIn("\033", out)
 
 
 class KeySources(ChainTest):
+    def test_entropy(self):
+        conf = self.changed("local-system-id", "entropy\n local-system-id")
+        self.assertRegex(self.chain(conf=conf)[0], r"entropy +256 bits came")
+
+    def test_same_name_twice(self):
+        conf = self.write("twice.conf", self.read(self.conf["Alice"]) + "keyring second\n peer gateway\n  address 192.0.2.9 255.255.255.255\n"
+                          f"  ppk manual id other key hex {'3c' * 32}\n" + "".join(f"  address 198.51.100.{i} 255.255.255.255\n" for i in range(6)))
+        self.fails("peer", 'is in keyring "[a-z]+" and in "second"', "--keyring NAME", CONFIGURATION, conf=conf)
+        out = self.chain("--keyring", "second", conf=conf)[0]
+        self.assertIn("in keyring second", out)
+        self.assertIn("198.51.100.2", out)
+        self.fails("peer", 'there is no peer "gateway" in keyring "third"', "lists the peers", CONFIGURATION, "--keyring", "third", conf=conf)
+
     def test_remote_system(self):
         self.fails("capabilities", 'remote system "Carol" is not among those that it serves', "Correct `remote-system-id` of peer gateway", CAPABILITIES,
                    conf=self.changed("remote-system-id Bob", "remote-system-id Carol"))
