@@ -27,7 +27,7 @@ def key_of(key_id):
 class Host:
     """A running `host`. Its lines are read as they come."""
 
-    def __init__(self, conf, words, env=None, user=None, memlock=None, core=None, folder=None):
+    def __init__(self, conf, words, env=None, user=None, memlock=None, core=None, folder=None, token=TOKEN):
         def prepare():
             if memlock is not None:
                 resource.setrlimit(resource.RLIMIT_MEMLOCK, (memlock, memlock))
@@ -37,7 +37,7 @@ class Host:
                 os.setresgid(user, user, user)
                 os.setresuid(user, user, user)
 
-        self.process = subprocess.Popen([HOST, TOKEN, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self.process = subprocess.Popen([HOST, token, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True, cwd=folder, preexec_fn=prepare,
                                         env={**os.environ, 'PPK_CONF': conf, 'PPK_LOG': 'none', **(env or {})})
 

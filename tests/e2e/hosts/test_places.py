@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The token where it is not at home: hosts with an OpenSSL of their own mind, with libcurl's other flavour, without sockets."""
 
+import os
 import secrets
+import shutil
 import unittest
 
-from hosts import Case
+from hosts import TOKEN, Case
 
 WORKS = ['find', 'derive', 'sign', 'destroy']
 FOUND = ['find 1 0x0', 'derive 0x0', 'sign 0x0', 'destroy 0x0']
@@ -50,6 +52,32 @@ class Places(Case):
 
     def test_gnutls_flavour_of_libcurl(self):
         self.expect_works(env={'LD_PRELOAD': 'libcurl-gnutls.so.4'})
+
+    def test_relative_path(self):
+        """Loaded by a relative path, the token nevertheless finds its transport."""
+        folder, name = os.path.split(TOKEN)
+        self.expect_works(folder=folder, token='./' + name)
+
+    def test_transport_is_not_there_or_no_transport(self):
+        """A token that is by itself, or beside something else: what is held works, and the log says what was tried."""
+        folder, log = self.bed.path('alone'), self.bed.path('loader.log')
+        os.mkdir(folder)
+        token = shutil.copy(os.path.realpath(TOKEN), folder)
+        for content, told in ((None, 'ppk-skip.so: not there'), (b'', 'too short|invalid|file'), (b'garbage' * 1000, 'invalid ELF header'),
+                              (os.path.join(os.environ['PPK_BUILD'], 'tests', 'libfail_alloc.so'), 'is not a SKIP transport')):
+            with self.subTest(content):
+                beside = os.path.join(folder, 'ppk-skip.so')
+                if isinstance(content, str):
+                    shutil.copy(content, beside)
+                elif content is not None:
+                    with open(beside, 'wb') as f:
+                        f.write(content)
+                open(log, 'w', encoding='ascii').close()
+                lines = self.run_host(self.configure(), 'init', 'manual=m1', 'find=' + secrets.token_hex(16), 'manual=m1', 'derive', 'finalize',
+                                      token=token, env={'PPK_LOG': f'file={log}:info'})
+                self.assertEqual(lines, ['init 0x0', 'manual 1 0x0', 'find 0 0x30', 'manual 1 0x0', 'derive 0x0', 'finalize 0x0'])
+                with open(log, encoding='ascii', errors='replace') as f:
+                    self.assertRegex(f.read(), 'the SKIP transport cannot be loaded: .*(' + told + ')')
 
     def test_no_sockets(self):
         """A search that would have to ask somebody fails; everything that is held works."""
