@@ -434,10 +434,6 @@ static bool mistakes_drop(struct import *im, char *errors)
         at = strtoul(error + strlen(CHECKED ":"), &reason, 10);
         if (at == 0 || at > im->n || strncmp(reason, ": ", 2) != 0)
             continue;
-        if (strcmp(reason, ": no memory left") == 0) { /* no fault of the line's */
-            im->failed = true;
-            return false;
-        }
         dropped = true;
         line_drop(im, at - 1, reason + 2);
     }
@@ -454,16 +450,17 @@ static bool whole_check(struct import *im, struct text *out)
         text_free(out);
         whole_print(im, out);
         c = configuration_parse(CHECKED, out->s != NULL ? out->s : "", out->len, &errors);
-        again = c == NULL && errors.s != NULL && mistakes_drop(im, errors.s);
+        im->failed = out->failed || errors.failed || (c == NULL && errors.s == NULL) ||
+                     (errors.s != NULL && strstr(errors.s, "no memory left") != NULL);
+        again = c == NULL && !im->failed && mistakes_drop(im, errors.s);
         text_free(&errors);
         configuration_free(c);
-        if (c != NULL)
+        if (c != NULL && !im->failed)
             return true;
         if (!again)
             break;
     }
-    text_printf(im->notes, "%s: %s\n", im->name,
-                im->failed || out->failed ? "no memory left" : "too much in it is wrong");
+    text_printf(im->notes, "%s: %s\n", im->name, im->failed ? "no memory left" : "too much in it is wrong");
     return false;
 }
 
