@@ -42,6 +42,7 @@ class Ppkctl(Case):
         """Words, and what it gets to read."""
         conf, module = ['--config', self.conf], ['--module', TOKEN]
         return [(['check', self.conf], ''), (['show', 'running-config', *conf], ''), (['manual'], ''),
+                (['manual', 'ppkctl'], ''), (['completion'], ''), (['show', 'keyring', *conf], ''), (['show', 'ikev2-profile', *conf], ''),
                 (['show', 'running-config', *conf, '--for', 'ios-xr'], ''),
                 (['capabilities', 'ks', *conf], ''), (['fetch', 'b', *conf, *module, '--hmac', 'text'], ''),
                 (['fetch', 'b', *conf, *module, '--id', secrets.token_hex(16)], ''), (['test', 'b', *conf, *module], ''),
@@ -71,7 +72,7 @@ class Ppkctl(Case):
                     if done.returncode != plain.returncode:
                         self.assertTrue(done.stderr.strip() or len(now) > 0, 'it says nothing: ' + told)
                         self.assertNotEqual(done.returncode, 0, told)
-                    elif words[0] in ('check', 'manual', 'import') or words[1] == 'running-config':
+                    elif words[0] in ('check', 'completion', 'manual', 'import') or words[1] == 'running-config':
                         self.assertEqual(now, output, told)
 
     def test_memory(self):
