@@ -12,6 +12,8 @@
  *   random          C_GenerateRandom
  *   wrap=LABEL      wraps the same prf+ of the key under the key-encryption key of this label; and under one
  *                   of its own, under which it unwraps it again, and keeps what comes out
+ *   objects         a key of the host's own: made, copied, changed, and both destroyed
+ *   reload          adds a comment to the configuration, and waits until the token would see it
  *   destroy         C_DestroyObject
  *   list            a search that fetches nothing
  *   finalize        C_Finalize
@@ -171,6 +173,55 @@ static CK_RV random_get(void)
     return f->C_GenerateRandom(session, bytes, sizeof bytes);
 }
 
+static CK_RV objects_handle(void)
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE generic = CKK_GENERIC_SECRET;
+    CK_MECHANISM_TYPE allowed[] = {CKM_SHA256_HMAC, CKM_SHA384_HMAC};
+    CK_BYTE value[32] = "the host's own", id[] = {1, 2, 3};
+    CK_UTF8CHAR label[] = "mine", other[] = "another label, which is longer than the one before";
+    CK_DATE start = {{'2', '0', '2', '6'}, {'0', '1'}, {'0', '2'}},
+            end = {{'2', '0', '3', '6'}, {'0', '1'}, {'0', '2'}};
+    CK_ATTRIBUTE key_template[] = {{CKA_CLASS, &class, sizeof class},
+                                   {CKA_KEY_TYPE, &generic, sizeof generic},
+                                   {CKA_VALUE, value, sizeof value},
+                                   {CKA_ID, id, sizeof id},
+                                   {CKA_LABEL, label, sizeof label - 1},
+                                   {CKA_START_DATE, &start, sizeof start},
+                                   {CKA_END_DATE, &end, sizeof end},
+                                   {CKA_ALLOWED_MECHANISMS, allowed, sizeof allowed}},
+                 change[] = {{CKA_LABEL, other, sizeof other - 1},
+                             {CKA_ID, other, sizeof other - 1},
+                             {CKA_END_DATE, &start, sizeof start}},
+                 got = {CKA_END_DATE, &end, sizeof end};
+    CK_OBJECT_HANDLE mine = CK_INVALID_HANDLE, copy = CK_INVALID_HANDLE;
+    CK_RV rv = f->C_CreateObject(session, key_template, 8, &mine), last = CKR_OK;
+
+    if (rv == CKR_OK)
+        rv = f->C_CopyObject(session, mine, NULL, 0, &copy);
+    if (rv == CKR_OK)
+        rv = f->C_GetAttributeValue(session, copy, &got, 1);
+    if (rv == CKR_OK && memcmp(&end, "20360102", sizeof end) != 0)
+        rv = CKR_VENDOR_DEFINED;
+    if (rv == CKR_OK)
+        rv = f->C_SetAttributeValue(session, copy, change, 3);
+    if (mine != CK_INVALID_HANDLE)
+        last = f->C_DestroyObject(session, mine);
+    if (copy != CK_INVALID_HANDLE && last == CKR_OK)
+        last = f->C_DestroyObject(session, copy);
+    return rv == CKR_OK ? last : rv;
+}
+
+static CK_RV configuration_touch(void)
+{
+    FILE *conf = fopen(getenv("PPK_CONF"), "ae");
+
+    if (conf == NULL || fputs("! a comment\n", conf) < 0 || fclose(conf) != 0)
+        return CKR_FUNCTION_FAILED;
+    usleep(1100000);
+    return CKR_OK;
+}
+
 static CK_RV sockets_forbid(uint32_t action)
 {
     struct sock_filter filter[] = {
@@ -254,6 +305,10 @@ static CK_RV word_do(char *word)
         return sign();
     if (strcmp(word, "random") == 0)
         return random_get();
+    if (strcmp(word, "objects") == 0)
+        return objects_handle();
+    if (strcmp(word, "reload") == 0)
+        return configuration_touch();
     if (strcmp(word, "wrap") == 0)
         return wrap(value);
     if (strcmp(word, "destroy") == 0)

@@ -58,9 +58,13 @@ class Outcome:
 
 
 class Token(Case):
+    reload = False
+
     def words(self, key):
+        if self.reload:
+            return ['init', key, 'reload', 'list', key, 'derive', 'sign', 'finalize']
         name = key or 'find=' + (secrets.token_hex(16))
-        return ['init', 'list', 'random', name, 'derive', 'sign', 'list', *([] if key else ['destroy']), 'finalize']
+        return ['init', 'list', 'random', name, 'derive', 'sign', 'objects', *(['wrap=card'] if key else []), 'list', *([] if key else ['destroy']), 'finalize']
 
     def outcome(self, conf, key, **env):
         rounds = [self.words(key), self.words(key)]
@@ -93,8 +97,8 @@ class Token(Case):
             self.assertIn(result, good, text)
         return True
 
-    def torture(self, kind, objects, seconds=4, key=None, how=None, conf='', wiped=True, **more):
-        conf = self.configure(conf, keyring=f' peer m2\n  ppk manual id m2 key hex {MANUAL.hex()}\n')
+    def torture(self, kind, objects, seconds=3, key=None, how=None, conf='', wiped=True, **more):
+        conf = self.configure(conf, keyring=f' key-encryption-key card key hex {secrets.token_hex(32)}\n peer m2\n  ppk manual id m2 key hex {MANUAL.hex()}\n')
         if how:
             more['FAIL_HOW'] = how
         first = len(self.words(key))
@@ -120,6 +124,12 @@ class Token(Case):
 
     def test_memory(self):
         self.torture('memory', ['ppk-pkcs11.so'])
+
+    def test_reload(self):
+        """A changed configuration that cannot be taken over for want of memory or because the file cannot be read is taken over later."""
+        self.reload = True
+        for kind in ('memory', 'io'):
+            self.torture(kind, ['ppk-pkcs11.so'], seconds=8, key='manual=m2')
 
     def test_memory_transport(self):
         self.torture('memory', ['ppk-skip.so'])
