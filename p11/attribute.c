@@ -42,8 +42,9 @@ const struct slot_peer *object_peer(const struct object *o)
         return o->of;
     case OBJECT_PSK:
     case OBJECT_MANUAL:
+        return ((const struct slot_key *)o->of)->peer;
     case OBJECT_PPK:
-        return o->peer;
+        return o->of == NULL ? ((const struct object_future *)(const void *)o)->who : ppk_tag(o->of);
     case OBJECT_KEY:
     case OBJECT_KEK:
         break;
@@ -256,7 +257,7 @@ static CK_RV configured_value(const struct slot *s, const struct object *o, cons
     case CKA_LABEL:
         return configured_label(o, v);
     case CKA_ID:
-        return ppk != NULL      ? give(v, ppk->id.data, ppk->id.len)
+        return ppk != NULL      ? give(v, ppk->id, ppk->id_len)
                : manual != NULL ? give(v, manual->id.data, manual->id.len)
                                 : give(v, NULL, 0);
     case CKA_VALUE:

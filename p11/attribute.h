@@ -32,6 +32,12 @@ void attribute_unlock(const struct object *o);
 /* The boolean attributes of an object: FLAG_*. */
 uint32_t object_flags(const struct slot *s, const struct object *o);
 
+/* A PPK that is yet to be fetched, of this peer (NULL: of any): an OBJECT_PPK of nothing. */
+struct object_future {
+    struct object object;
+    const struct slot_peer *who;
+};
+
 /* The peer behind a configured object or a PPK, or NULL. */
 const struct slot_peer *object_peer(const struct object *o);
 

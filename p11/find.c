@@ -20,6 +20,7 @@ static void search_clear(struct search *q)
     if (q->handles != q->handles_inline)
         free(q->handles);
     memset(q, 0, SEARCH_HEAD);
+    q->remote_text[0] = '\0';
     q->attributes = q->attributes_inline;
     q->handles = q->handles_inline;
     q->room = SEARCH_HANDLES_INLINE;
@@ -120,6 +121,17 @@ const struct slot_peer *peer_named(const struct slot *s, struct span label, stru
     return *unknown ? NULL : slot_peer_of(s, who);
 }
 
+/* Most searches are by ID: where the PPK would be begins to come from memory while we are back with the
+ * caller. */
+static void search_expect(struct search *q)
+{
+    if (!slot_view(q->slot)->any_dynamic)
+        return;
+    for (CK_ULONG i = 0; i < q->n_attributes && q->expected == 0; i++)
+        if (q->attributes[i].type == CKA_ID)
+            q->expected = ppk_store_expect(q->slot->store, search_span(&q->attributes[i]));
+}
+
 /* Finds what the template says of ID and peer. */
 static void search_understand(struct search *q)
 {
@@ -140,8 +152,10 @@ static void search_understand(struct search *q)
                 *known[k].to = &q->attributes[i];
     q->who =
         peer_named(q->slot, search_span(q->label), search_span(q->peer), search_span(q->address), &q->nobody);
-    if (q->remote != NULL && q->remote->ulValueLen > 0)
+    if (q->remote != NULL && q->remote->ulValueLen > 0) {
         memcpy(q->remote_text, q->remote->pValue, q->remote->ulValueLen);
+        q->remote_text[q->remote->ulValueLen] = '\0';
+    }
 }
 
 CK_RV find_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *attributes, CK_ULONG n)
@@ -174,6 +188,7 @@ CK_RV find_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *attributes, CK_UL
     }
     q->slot = atomic_load(&s->slot);
     q->active = true;
+    search_expect(q);
 out:
     session_unlock(s);
     return rv;
@@ -281,6 +296,7 @@ static CK_RV run(CK_SESSION_HANDLE session, struct session **s)
     CK_RV rv;
 
     q->ran = true;
+    ppk_store_expect_more(q->slot->store, q->expected);
     search_understand(q);
     if (search_local(q))
         return CKR_OK;

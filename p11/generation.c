@@ -424,7 +424,7 @@ static void profiles_succeed(struct generation *g, const struct generation *old)
 }
 
 static void publish(struct object **reserved, enum object_kind kind, const struct slot *s, void *of,
-                    _Atomic unsigned *refs, const struct slot_peer *peer)
+                    _Atomic unsigned *refs)
 {
     struct object *o = *reserved;
 
@@ -432,7 +432,7 @@ static void publish(struct object **reserved, enum object_kind kind, const struc
         return;
     *reserved = NULL;
     atomic_fetch_add(refs, 1);
-    object_publish(o, kind, s->id, of, peer);
+    object_publish(o, kind, s->id, of);
 }
 
 static void key_install(const struct generation *g, const struct slot *s, struct slot_key *k,
@@ -441,7 +441,7 @@ static void key_install(const struct generation *g, const struct slot *s, struct
     k->seen = g->serial;
     atomic_store(&k->secret, secret);
     atomic_store(&k->of, of);
-    publish(&k->reserved, k->kind, s, k, &k->refs, k->peer);
+    publish(&k->reserved, k->kind, s, k, &k->refs);
 }
 
 static void peer_install(const struct generation *g, const struct slot *s, const struct slot_view *v,
@@ -454,7 +454,7 @@ static void peer_install(const struct generation *g, const struct slot *s, const
     sp->seen = g->serial;
     atomic_store(&sp->peer, p);
     atomic_store(&sp->keys, keys);
-    publish(&sp->reserved, OBJECT_PEER, s, sp, &sp->refs, sp);
+    publish(&sp->reserved, OBJECT_PEER, s, sp, &sp->refs);
     if (keys->psk != NULL)
         key_install(g, s, keys->psk, &p->psk, NULL);
     for (size_t m = 0; m < keys->n_manual; m++)

@@ -305,7 +305,7 @@ CK_RV key_make(struct slot *s, CK_SESSION_HANDLE session, const struct template 
     k->value = value;
     session_link(owner, k);
     *handle = object_handle(k->object);
-    object_publish(k->object, OBJECT_KEY, s->id, k, NULL);
+    object_publish(k->object, OBJECT_KEY, s->id, k);
     for (int i = 0; i < KEY_INDEXES; i++)
         index_add(l->keys, k, (enum key_index)i, s->id);
     session_unlock(owner);

@@ -269,7 +269,7 @@ CK_RV object_size(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG *
         *size += sizeof *k + k->text_len[KEY_BY_ID] + k->text_len[KEY_BY_LABEL];
         attribute_unlock(o);
     } else if (o->kind == OBJECT_PPK) {
-        *size += sizeof(struct ppk) + ((const struct ppk *)o->of)->id.len;
+        *size += sizeof(struct ppk) + ((const struct ppk *)o->of)->id_len;
     }
     if (policy_secret(o) != NULL)
         *size += secret_len(policy_secret(o));

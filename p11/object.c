@@ -135,19 +135,17 @@ CK_OBJECT_HANDLE object_handle(const struct object *o)
     return GENERATION(atomic_load_explicit(&o->word, memory_order_relaxed)) << INDEX_BITS | o->index;
 }
 
-void object_publish(struct object *o, enum object_kind kind, uint16_t slot, void *of, const void *peer)
+void object_publish(struct object *o, enum object_kind kind, uint16_t slot, void *of)
 {
     uint64_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
 
     o->of = of;
-    o->peer = peer;
     o->slot = slot;
     o->kind = (uint8_t)kind;
     atomic_store_explicit(&o->word, word | ALIVE | 1, memory_order_release);
 }
 
-CK_OBJECT_HANDLE object_add(struct objects *t, enum object_kind kind, uint16_t slot, void *of,
-                            const void *peer)
+CK_OBJECT_HANDLE object_add(struct objects *t, enum object_kind kind, uint16_t slot, void *of)
 {
     struct object *o = object_reserve(t);
     CK_OBJECT_HANDLE handle;
@@ -155,7 +153,7 @@ CK_OBJECT_HANDLE object_add(struct objects *t, enum object_kind kind, uint16_t s
     if (o == NULL)
         return CK_INVALID_HANDLE;
     handle = object_handle(o);
-    object_publish(o, kind, slot, of, peer);
+    object_publish(o, kind, slot, of);
     return handle;
 }
 
@@ -202,6 +200,15 @@ void object_put(struct objects *t, struct object *o)
         return;
     atomic_store_explicit(&o->word, (GENERATION(word) + 1) << 32, memory_order_release);
     object_unreserve(t, o);
+}
+
+struct object object_shadow(CK_OBJECT_HANDLE handle, enum object_kind kind, uint16_t slot, void *of)
+{
+    return (struct object){.word = (handle >> INDEX_BITS) << 32 | ALIVE,
+                           .of = of,
+                           .index = (uint32_t)(handle & INDEX_MASK),
+                           .slot = slot,
+                           .kind = (uint8_t)kind};
 }
 
 bool object_alive(const struct object *o)

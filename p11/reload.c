@@ -205,7 +205,7 @@ static bool tidy(struct library *l)
 void reload_look(void)
 {
     struct library *l = library_now();
-    const uint64_t now = clock_ms();
+    const uint64_t now = clock_ms_coarse();
     const bool due = now >= atomic_load_explicit(&l->reload.look_at, memory_order_relaxed);
 
     if ((!due && atomic_load_explicit(&l->before, memory_order_relaxed) == NULL) ||

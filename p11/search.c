@@ -113,7 +113,7 @@ static void keep_matching(struct search *q)
  * here does not speak against it. */
 static bool admits_ppk(const struct search *q, const struct slot_peer *who)
 {
-    const struct object future = {.kind = OBJECT_PPK, .slot = q->slot->id, .peer = who};
+    const struct object_future future = {{.kind = OBJECT_PPK, .slot = q->slot->id}, who};
 
     if (q->nobody)
         return false;
@@ -137,7 +137,7 @@ static bool admits_ppk(const struct search *q, const struct slot_peer *who)
                 break;
             /* fall through */
         default:
-            if (!value_matches(q, &future, a))
+            if (!value_matches(q, &future.object, a))
                 return false;
         }
     }
@@ -285,6 +285,15 @@ void search_complete(struct search *q)
     keep_matching(q);
 }
 
+/* Does a PPK match that is held (q->fetched)? Its entry in the table of objects is left alone: among a
+ * million it would have to come from memory. */
+static bool held_matches(const struct search *q, struct ppk *held)
+{
+    const struct object o = object_shadow(q->fetched, OBJECT_PPK, q->slot->id, held);
+
+    return slot_shows(q->slot, &o) && matches(q, &o);
+}
+
 /* What is here of an ID. True: a PPK of this ID is among it, whether it matches or not, so that there is
  * nothing to ask for. */
 static bool collect_by_id(struct search *q)
@@ -298,13 +307,14 @@ static bool collect_by_id(struct search *q)
     keys_each(q->slot->library->keys, q->slot->id, KEY_BY_ID, id, add, q);
     if (slot_view(q->slot)->any_dynamic)
         held = ppk_store_held(q->slot->store, id);
+    keep_matching(q);
     if (held != NULL) {
         q->fetched = atomic_load(&held->handle);
-        add(q, q->fetched);
+        if (q->fetched != CK_INVALID_HANDLE && held_matches(q, held))
+            add(q, q->fetched);
         ppk_release(held);
         here = true;
     }
-    keep_matching(q);
     return here || q->n_handles > 0;
 }
 

@@ -26,7 +26,7 @@ struct search {
     const CK_ATTRIBUTE *id, *label, *peer, *address, *remote;
     const struct slot_peer *who; /* the peer that it names by label, name or address */
     bool nobody;                 /* it names one that does not exist, or two */
-    char remote_text[SEARCH_SYSTEM_ID_MAX + 1];
+    uint64_t expected;           /* ppk_store_expect() */
     CK_OBJECT_HANDLE
     fetched; /* the PPK that was got for this search under the remote system ID that it says */
 
@@ -36,6 +36,7 @@ struct search {
     CK_OBJECT_HANDLE handles_inline[SEARCH_HANDLES_INLINE];
     CK_ATTRIBUTE attributes_inline[SEARCH_ATTRIBUTES_INLINE];
     uint8_t bytes_inline[SEARCH_BYTES_INLINE];
+    char remote_text[SEARCH_SYSTEM_ID_MAX + 1]; /* of `remote`, or "" */
 };
 
 /* A template's value; empty, if it does not say. */

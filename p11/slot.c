@@ -63,7 +63,7 @@ static void ppk_added(void *context, struct ppk *ppk)
         return; /* who asked for it finds that it has no handle */
     ppk_ref(ppk);
     atomic_store(&ppk->handle, object_handle(o));
-    object_publish(o, OBJECT_PPK, s->id, ppk, ppk_tag(ppk)); /* which the PPK keeps */
+    object_publish(o, OBJECT_PPK, s->id, ppk);
     status_publisher_nudge(s->library->publisher);
 }
 

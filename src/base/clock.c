@@ -3,13 +3,23 @@
 
 #include <time.h>
 
-uint64_t clock_ms(void)
+static uint64_t read_ms(clockid_t clock)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail on Linux */
+    (void)clock_gettime(clock, &now); /* cannot fail on Linux */
     uint64_t ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
     return ms ? ms : 1;
+}
+
+uint64_t clock_ms(void)
+{
+    return read_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_ms_coarse(void)
+{
+    return read_ms(CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t clock_us(void)

@@ -9,6 +9,11 @@
 /* Milliseconds of CLOCK_MONOTONIC. Never 0. */
 uint64_t clock_ms(void);
 
+/* The same as of the kernel's last tick, at most CLOCK_COARSE_MS ago: at a fifth of the price, for what is
+ * asked in every call. */
+enum { CLOCK_COARSE_MS = 11 }; /* a tick of CONFIG_HZ_100, rounded up */
+uint64_t clock_ms_coarse(void);
+
 /* Microseconds of the same clock, for what is measured. */
 uint64_t clock_us(void);
 

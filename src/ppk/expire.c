@@ -2,8 +2,9 @@
 #include "ppk/expire.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { FIRST_ROOM = 16 };
+enum { FIRST_ROOM = 16, PLACES_MAX = (1 << 24) - 1 };
 
 bool expiry_reserve(struct expiry_heap *h, size_t n)
 {
@@ -15,11 +16,15 @@ bool expiry_reserve(struct expiry_heap *h, size_t n)
         room /= 2;
     if (room == h->room)
         return true;
-    if (room > UINT32_MAX)
+    if (room > PLACES_MAX)
         return false;
-    struct ppk **ppks = reallocarray(h->ppks, room, sizeof(struct ppk *));
+    struct ppk **ppks = calloc(room, sizeof(struct ppk *));
     if (!ppks)
         return room < h->room; /* not made smaller: no harm */
+    /* Not realloc(), which would touch the room of all that never expire: so it costs no memory. */
+    if (h->n)
+        memcpy(ppks, h->ppks, h->n * sizeof(struct ppk *));
+    free(h->ppks);
     h->ppks = ppks;
     h->room = (uint32_t)room;
     return true;
@@ -34,7 +39,7 @@ void expiry_free(struct expiry_heap *h)
 static void put(struct expiry_heap *h, uint32_t place, struct ppk *ppk)
 {
     h->ppks[place] = ppk;
-    ppk->place = place;
+    ppk->place = place & PLACES_MAX;
 }
 
 static void sift_up(struct expiry_heap *h, uint32_t place, struct ppk *ppk)

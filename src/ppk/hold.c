@@ -189,11 +189,11 @@ static struct ppk *ppk_new(const struct arrival *a, struct skip_key *key)
     const struct sks_profile *conf = a->peer->dynamic;
     uint8_t id[PPK_ID_MAX];
     size_t len = id_shown(key->key_id, conf->id_format, id);
-    struct ppk *ppk = malloc(sizeof *ppk + len);
+    struct ppk *ppk = malloc(offsetof(struct ppk, id) + len);
 
     if (!ppk)
         return NULL;
-    *ppk = (struct ppk){.id = {memcpy(ppk + 1, id, len), len},
+    *ppk = (struct ppk){.id_len = len & 0x7ff, /* at most PPK_ID_MAX */
                         .value = key->value,
                         .owner = a->owner,
                         .expires_ms =
@@ -203,6 +203,7 @@ static struct ppk *ppk_new(const struct arrival *a, struct skip_key *key)
                         .hex_text = conf->id_format == PPK_ID_TEXT && hex_is((const char *)id, len),
                         .remote = a->remote,
                         .refs = 1};
+    memcpy(ppk->id, id, len);
     peer_ppks_ref(a->owner);
     key->value = NULL;
     return ppk;
@@ -243,7 +244,7 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
         fault_set(fault, "no memory for a PPK");
         return PPK_NO_MEMORY;
     }
-    id_keys_make(ppk->id, &keys);
+    id_keys_make(ppk_id(ppk), &keys);
     if (keys.n > 1) /* this one is what it is: text in the text form, bytes in the raw */
         keys.key[0] = keys.key[ppk->hex_text ? 0 : 1];
     keys.n = 1;
@@ -289,6 +290,16 @@ out:
     if (out)
         *out = existing;
     return result;
+}
+
+uint64_t ppk_store_expect(struct ppk_store *s, struct span id)
+{
+    return id.len ? index_expect(&s->index, id) : 0;
+}
+
+void ppk_store_expect_more(struct ppk_store *s, uint64_t expected)
+{
+    index_expect_more(&s->index, expected);
 }
 
 struct ppk *ppk_store_held(struct ppk_store *s, struct span id)
@@ -347,13 +358,12 @@ static void use_log(const struct ppk *ppk, const char *peer)
 {
     char id[2 * PPK_ID_MAX + 1];
 
-    if (ppk->hex_text || ppk->id.len > PPK_ID_MAX) {
-        log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, (int)ppk->id.len,
-                  (const char *)ppk->id.data);
+    if (ppk->hex_text) {
+        log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, (int)ppk->id_len, (const char *)ppk->id);
         return;
     }
-    hex_encode(id, ppk->id.data, ppk->id.len);
-    log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, (int)(2 * ppk->id.len), id);
+    hex_encode(id, ppk->id, ppk->id_len);
+    log_write(LOG_LEVEL_INFO, "peer %s: PPK ID %.*s used", peer, 2 * ppk->id_len, id);
 }
 
 void ppk_store_use(struct ppk_store *s, struct ppk *ppk)
@@ -416,7 +426,10 @@ void store_expire(struct ppk_store *s, uint64_t now)
 
 void ppk_store_expire(struct ppk_store *s)
 {
-    store_expire(s, clock_ms());
+    const uint64_t next = atomic_load_explicit(&s->next_expiry_ms, memory_order_relaxed);
+
+    if (clock_ms_coarse() + CLOCK_COARSE_MS >= next)
+        store_expire(s, clock_ms());
 }
 
 static void list_take_out_inlock(struct ppk_store *s, struct ppk_list *l, struct taken_out *out)

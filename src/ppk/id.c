@@ -7,12 +7,21 @@
  * be. */
 enum { SURELY_HEX_TEXT = 16 };
 
+/* IDs are no secrets: of most, the first byte tells that they are not hex text. */
+static bool begins_like_hex(struct span id)
+{
+    const uint8_t c = id.data[0];
+
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
 void id_keys_make(struct span id, struct id_keys *out)
 {
     out->n = 0;
     if (!id.len || id.len > PPK_ID_MAX)
         return;
-    if (hex_is((const char *)id.data, id.len) && hex_decode(out->bytes, (const char *)id.data, id.len))
+    if (begins_like_hex(id) && hex_is((const char *)id.data, id.len) &&
+        hex_decode(out->bytes, (const char *)id.data, id.len))
         out->key[out->n++] = (struct span){out->bytes, id.len / 2};
     out->key[out->n++] = id;
 }

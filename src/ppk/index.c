@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* There are as many buckets as PPKs, or up to twice as many. */
-enum { FIRST_BUCKETS = 2 };
+enum { FIRST_BUCKETS = 2, LARGE_BUCKETS = 1024 /* of a shard */ };
 
 bool index_init(struct ppk_index *x)
 {
@@ -43,7 +43,7 @@ static struct ppk *shard_find(const struct index_shard *shard, uint32_t hash, st
 {
     struct ppk *p = shard->buckets ? shard->buckets[hash & shard->mask] : NULL;
 
-    while (p && !(p->hash == hash && id_matches(p->id, p->hex_text, key)))
+    while (p && !(p->hash == hash && id_matches(ppk_id(p), p->hex_text, key)))
         p = p->chain;
     return p;
 }
@@ -90,19 +90,50 @@ static bool shard_resize(struct index_shard *shard, uint32_t n)
     return true;
 }
 
+uint64_t index_expect(struct ppk_index *x, struct span key)
+{
+    if (!atomic_load_explicit(&x->large, memory_order_relaxed))
+        return 0;
+    uint32_t hash = index_hash(x, key);
+    struct index_shard *shard = &x->shards[shard_of(hash)];
+    pthread_rwlock_rdlock(&shard->lock);
+    if (shard->buckets)
+        __builtin_prefetch((const void *)&shard->buckets[hash & shard->mask]);
+    pthread_rwlock_unlock(&shard->lock);
+    return UINT64_C(1) << 32 | hash;
+}
+
+void index_expect_more(struct ppk_index *x, uint64_t expected)
+{
+    uint32_t hash = (uint32_t)expected;
+    struct index_shard *shard = &x->shards[shard_of(hash)];
+
+    if (!expected)
+        return;
+    pthread_rwlock_rdlock(&shard->lock);
+    const struct ppk *p = shard->buckets ? shard->buckets[hash & shard->mask] : NULL;
+    pthread_rwlock_unlock(&shard->lock);
+    if (p) { /* it may be freed by now: this only reads ahead */
+        __builtin_prefetch(&p->handle);
+        __builtin_prefetch(p->id + 8);
+    }
+}
+
 bool index_add(struct ppk_index *x, struct ppk *ppk)
 {
     struct id_keys keys;
     bool added = true;
 
-    id_keys_make(ppk->id, &keys);
-    ppk->hash = index_hash(x, ppk->hex_text ? keys.key[0] : ppk->id);
+    id_keys_make(ppk_id(ppk), &keys);
+    ppk->hash = index_hash(x, ppk->hex_text ? keys.key[0] : ppk_id(ppk));
     struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
     pthread_rwlock_wrlock(&shard->lock);
     if (!shard->buckets)
         added = shard_resize(shard, FIRST_BUCKETS);
     else if (shard->count > shard->mask && shard->mask < UINT32_MAX / 4)
         (void)shard_resize(shard, 2 * (shard->mask + 1)); /* if there is no memory, chains get longer */
+    if (shard->mask >= LARGE_BUCKETS)
+        atomic_store_explicit(&x->large, true, memory_order_relaxed);
     if (added) {
         struct ppk **bucket = &shard->buckets[ppk->hash & shard->mask];
         ppk->chain = *bucket;
@@ -131,7 +162,7 @@ void index_state(struct ppk_index *x, struct ppk *ppk, enum ppk_state state)
     struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
 
     pthread_rwlock_wrlock(&shard->lock);
-    ppk->state = (unsigned)state & 0xfu;
+    ppk->state = (uint8_t)state;
     if (state == PPK_GONE)
         shard_remove(shard, ppk);
     pthread_rwlock_unlock(&shard->lock);

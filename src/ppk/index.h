@@ -29,6 +29,7 @@ struct index_shard {
 struct ppk_index {
     struct index_shard shards[INDEX_SHARDS];
     struct hash_key key;
+    _Atomic bool large; /* too large for the processor's caches */
 };
 
 /* False: no memory. */
@@ -37,6 +38,10 @@ void index_destroy(struct ppk_index *x);
 
 /* The shown PPK of a canonical ID, with a reference for the caller, or NULL. Takes the shard's lock. */
 struct ppk *index_find(struct ppk_index *x, struct span key);
+
+/* Before an index_find() that is to come, as ppk_store_expect() does. */
+uint64_t index_expect(struct ppk_index *x, struct span key);
+void index_expect_more(struct ppk_index *x, uint64_t expected);
 
 /* The PPK of a canonical ID in whatever state but gone, or NULL; no reference. The caller holds the store's
  * lock. */

@@ -7,6 +7,8 @@
 
 #include "skip/skip.h"
 
+#include <stddef.h>
+
 enum ppk_result {
     PPK_OK,
     PPK_NOT_FOUND,   /* every key source that could have it said no */
@@ -19,24 +21,32 @@ enum ppk_result {
 /* A held PPK. Reference counted; what is here is constant but for `used`, and `expires_ms`, which comes
  * closer at the first use. */
 struct ppk {
-    struct span id;          /* as CKA_ID shows it (ppk-id format); part of this allocation */
     struct secret *value;    /* never NULL while a reference is held; wiped with the last one */
     struct peer_ppks *owner; /* whose it is (for a fetch by ID without a peer: the one whose key source had
                                 it): ppk_tag() */
     _Atomic uint64_t expires_ms;  /* clock_ms() time; UINT64_MAX: never */
     _Atomic unsigned long handle; /* the token's object handle, or 0: set by the `added` callback */
-    bool by_id;                   /* fetched by its ID (we are the responder), not with GET /key */
-    _Atomic bool used;            /* has been in a derivation or a MAC */
-    /* private: small, since there may be a million */
-    uint8_t state : 4;    /* enum ppk_state */
-    uint8_t hex_text : 1; /* `id` is hex text, indexed by the bytes that it means */
-    uint8_t remote;       /* 0: fetched for the peer's configured remote system ID; else which other one */
-    _Atomic unsigned refs;
-    struct ppk *chain;       /* of the index */
+    /* private, and small, since there may be a million: with an ID of 16 bytes, 88 bytes */
     struct ppk *next, *prev; /* of the peer's list that it is on */
+    struct ppk *chain;       /* of the index */
     uint32_t hash;
-    uint32_t place; /* in the heap of expiries */
+    _Atomic unsigned refs;
+    uint32_t place : 24; /* in the heap of expiries */
+    uint32_t remote : 8; /* 0: fetched for the peer's configured remote system ID; else which other one */
+    uint16_t id_len : 11;
+    uint16_t hex_text : 1; /* the ID is hex text, indexed by the bytes that it means */
+    uint16_t by_id : 1;    /* fetched by its ID (we are the responder), not with GET /key */
+    uint8_t state;         /* enum ppk_state */
+    _Atomic bool used;     /* has been in a derivation or a MAC */
+    uint8_t id[];
 };
+_Static_assert(sizeof(void *) != 8 || offsetof(struct ppk, id) == 72, "16 bytes of ID fill a block of 96");
+
+/* Its ID, as CKA_ID shows it (ppk-id format). */
+static inline struct span ppk_id(const struct ppk *ppk)
+{
+    return (struct span){ppk->id, ppk->id_len};
+}
 
 /* Tell the token what comes and goes. Called without locks held by the store, in the thread that caused it or
  * in the pool's. `added` comes before anybody else can find the PPK; `removed` after nobody can any more.
@@ -85,6 +95,12 @@ void *ppk_tag(const struct ppk *ppk);
  * bounded by the timeout of the request that it may have under way), removes and wipes everything, frees. No
  * other call may be under way. Not for a forked child: there, the store is left as it is. NULL is allowed. */
 void ppk_store_free(struct ppk_store *s);
+
+/* A hint that ppk_store_held() will be asked for this ID in a moment: where very many PPKs are held, what it
+ * reads begins to come from memory meanwhile. In two steps, with some work between them and before the
+ * search: the second wants what the first returned. */
+uint64_t ppk_store_expect(struct ppk_store *s, struct span id);
+void ppk_store_expect_more(struct ppk_store *s, uint64_t expected);
 
 /* The held PPK of this ID, in the raw bytes or the hex text, or NULL; no network. The caller gets a
  * reference. */

@@ -29,6 +29,7 @@ struct subject {
     CK_SESSION_HANDLE holder;   /* the session that owns the objects to be found */
     CK_OBJECT_HANDLE *objects;
     size_t n_objects;
+    double grown; /* bytes of the process for them, in all */
 };
 
 /* Loads `what`: a path, or one of nss, softhsm2, openssl, held. False: `why` says it. `conf` is a directory

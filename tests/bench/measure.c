@@ -149,17 +149,18 @@ void measure_operations(struct results *r)
     }
 }
 
-static size_t resident_bytes(void)
+/* Without the pages of programs and libraries, which come into memory as their code is first run. */
+static double resident_bytes(void)
 {
-    unsigned long size = 0, resident = 0;
+    unsigned long size = 0, resident = 0, shared = 0;
     FILE *f = fopen("/proc/self/statm", "re");
 
     if (f) {
-        if (fscanf(f, "%lu %lu", &size, &resident) != 2) /* NOLINT(cert-err34-c) */
-            resident = 0;
+        if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) != 3) /* NOLINT(cert-err34-c) */
+            resident = shared = 0;
         (void)fclose(f);
     }
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    return (double)(resident - shared) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static size_t limit_of(const struct subject *s)
@@ -167,7 +168,7 @@ static size_t limit_of(const struct subject *s)
     return s->ours ? options.objects_ours : options.objects;
 }
 
-/* Lets every module hold `n` objects, as far as it should; notes what an object takes at the last step. */
+/* Lets every module hold `n` objects, as far as it should; notes what an object takes in the end. */
 static void grow(struct results *r, size_t n, bool *skip)
 {
     for (size_t i = 0; i < r->n_subjects; i++) {
@@ -177,16 +178,18 @@ static void grow(struct results *r, size_t n, bool *skip)
         skip[i] = skip[i] || s->bare || n > limit_of(s);
         if (skip[i])
             continue;
-        size_t before = resident_bytes();
+        const double before = resident_bytes();
         if (!objects_grow(s, n, &rv)) {
             skip[i] = true;
             (void)fprintf(stderr, "ppk-bench: %s: %zu objects: 0x%lx\n", s->name, s->n_objects, rv);
-        } else if (n * 10 > limit_of(s)) {
+            continue;
+        }
+        if (had > 0) /* the first one brings what all share; of our own is the array of handles */
+            s->grown += resident_bytes() - before - (double)((n - had) * sizeof(CK_OBJECT_HANDLE));
+        if (n * 10 > limit_of(s)) {
             struct result *at = results_add(r, s->held ? "memory-ppk" : "memory",
                                             s->held ? "memory per held PPK" : "memory per object", 1, i);
-            size_t after = resident_bytes();
-            at->passes[at->n_passes++] = (double)(after > before ? after - before : 0) / (double)(n - had) -
-                                         (double)sizeof(CK_OBJECT_HANDLE);
+            at->passes[at->n_passes++] = s->grown / (double)(n - 1);
         }
     }
 }

@@ -265,17 +265,18 @@ static bool rates(struct bench *b)
     return true;
 }
 
+/* Without the pages of programs and libraries, which come into memory as their code is first run. */
 static double resident_bytes(void)
 {
-    unsigned long size = 0, resident = 0;
+    unsigned long size = 0, resident = 0, shared = 0;
     FILE *f = fopen("/proc/self/statm", "re");
 
     if (f) {
-        if (fscanf(f, "%lu %lu", &size, &resident) != 2) /* NOLINT(cert-err34-c) */
-            resident = 0;
+        if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) != 3) /* NOLINT(cert-err34-c) */
+            resident = shared = 0;
         (void)fclose(f);
     }
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+    return (double)(resident - shared) * (double)sysconf(_SC_PAGESIZE);
 }
 
 /* What the process grows by for each PPK, in all. */

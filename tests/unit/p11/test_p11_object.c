@@ -39,7 +39,7 @@ static void test_handles(void **state)
     assert_null(object_get(t, ~0UL));
     assert_null(object_get(t, 1UL << 24));
     for (size_t i = 0; i < MANY; i++) {
-        handles[i] = object_add(t, OBJECT_PEER, (uint16_t)(i % 7), NULL, NULL);
+        handles[i] = object_add(t, OBJECT_PEER, (uint16_t)(i % 7), NULL);
         assert_int_not_equal(handles[i], CK_INVALID_HANDLE);
     }
     for (size_t i = 0; i < MANY; i++) {
@@ -60,7 +60,7 @@ static void test_handles(void **state)
 static void test_removed(void **state)
 {
     struct objects *t = objects_new(count_release);
-    CK_OBJECT_HANDLE first = object_add(t, OBJECT_KEY, 0, NULL, NULL), next;
+    CK_OBJECT_HANDLE first = object_add(t, OBJECT_KEY, 0, NULL), next;
     struct object *o = object_get(t, first);
     (void)state;
 
@@ -75,7 +75,7 @@ static void test_removed(void **state)
     object_put(t, o);
     assert_int_equal(atomic_load(&released), 1);
     for (int i = 0; i < 1000; i++) {
-        next = object_add(t, OBJECT_KEY, 0, NULL, NULL);
+        next = object_add(t, OBJECT_KEY, 0, NULL);
         assert_int_not_equal(next, first);
         assert_null(object_get(t, first));
         assert_false(object_remove(t, first));
@@ -88,6 +88,8 @@ static void test_reserve(void **state)
 {
     struct objects *t = objects_new(count_release);
     struct object *o = object_reserve(t);
+    _Atomic unsigned behind = 0;
+    struct object shadow;
     CK_OBJECT_HANDLE handle;
     uint32_t cursor = 0;
     (void)state;
@@ -96,16 +98,24 @@ static void test_reserve(void **state)
     handle = object_handle(o);
     assert_null(object_get(t, handle));
     assert_null(objects_next(t, &cursor));
-    object_publish(o, OBJECT_PPK, 3, NULL, t);
+    object_publish(o, OBJECT_PPK, 3, &behind);
     o = object_get(t, handle);
     assert_non_null(o);
     assert_int_equal(o->kind, OBJECT_PPK);
-    assert_ptr_equal(o->peer, t);
+    assert_ptr_equal(o->of, &behind);
+    shadow = object_shadow(handle, OBJECT_PPK, 3, &behind);
+    assert_int_equal(object_handle(&shadow), handle);
+    assert_true(object_alive(&shadow));
+    assert_int_equal(shadow.index, o->index);
+    assert_int_equal(shadow.slot, o->slot);
+    assert_int_equal(shadow.kind, o->kind);
+    assert_ptr_equal(shadow.of, o->of);
     object_put(t, o);
     o = object_reserve(t);
     object_unreserve(t, o);
     assert_ptr_equal(object_reserve(t), o);
     objects_free(t);
+    assert_int_equal(behind, 1);
 }
 
 static void test_walk(void **state)
@@ -118,7 +128,7 @@ static void test_walk(void **state)
     (void)state;
 
     for (size_t i = 0; i < 1000; i++)
-        handles[i] = object_add(t, OBJECT_KEY, 0, NULL, NULL);
+        handles[i] = object_add(t, OBJECT_KEY, 0, NULL);
     for (size_t i = 0; i < 1000; i += 2)
         assert_true(object_remove(t, handles[i]));
     while ((o = objects_next(t, &cursor)) != NULL) {
@@ -143,7 +153,7 @@ static void *churn(void *seed)
         r = r * 1103515245 + 12345;
         _Atomic CK_OBJECT_HANDLE *at = &place[r >> 16 & 7];
         _Atomic unsigned *mine = calloc(1, sizeof *mine);
-        CK_OBJECT_HANDLE handle = object_add(shared, OBJECT_KEY, 0, (void *)mine, NULL);
+        CK_OBJECT_HANDLE handle = object_add(shared, OBJECT_KEY, 0, (void *)mine);
         CK_OBJECT_HANDLE old = atomic_exchange(at, handle);
         struct object *o = object_get(shared, old);
         _Atomic unsigned *theirs = o == NULL ? NULL : o->of;

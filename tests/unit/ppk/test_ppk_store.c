@@ -68,7 +68,7 @@ static void test_either_form_of_an_id(void **state)
     double_key(&w.sources[0], "vendor's key 9", 9, NULL);
 
     struct ppk *a = find(ID_A);
-    assert_true(span_equal(a->id, (struct span){RAW_A, 16}));
+    assert_true(span_equal(ppk_id(a), (struct span){RAW_A, 16}));
     assert_true(a->by_id);
     assert_held((struct span){RAW_A, 16}, a);
     assert_held(span_of(ID_A), a);
@@ -82,7 +82,7 @@ static void test_either_form_of_an_id(void **state)
     secret_close(&view);
 
     struct ppk *four = find("1234"); /* reads as hex, and is not */
-    assert_true(span_equal(four->id, span_of("1234")));
+    assert_true(span_equal(ppk_id(four), span_of("1234")));
     assert_held(span_of("1234"), four);
     assert_held(span_of("31323334"), four);
     struct ppk *text = find("vendor's key 9");
@@ -105,7 +105,7 @@ static void test_text_format(void **state)
     assert_int_equal(ppk_store_find(w.store, (struct span){RAW_A, 16}, &w.keyring.peers[0], NULL, &a, &fault),
                      PPK_OK);
     assert_string_equal(w.sources[0].asked[0], ID_A);
-    assert_true(span_equal(a->id, span_of("00112233445566778899AAbbccddeeff"))); /* verbatim */
+    assert_true(span_equal(ppk_id(a), span_of("00112233445566778899AAbbccddeeff"))); /* verbatim */
     assert_held((struct span){RAW_A, 16}, a);
     assert_held(span_of(ID_A), a);
     ppk_release(a);
@@ -127,15 +127,15 @@ static void test_next_stays_until_used(void **state)
     assert_true(a->used);
     struct ppk *c = next(0);
     assert_ptr_not_equal(c, a);
-    assert_held(a->id, a); /* in its grace */
+    assert_held(ppk_id(a), a); /* in its grace */
     struct ppk_store_counts n = counts();
     assert_int_equal(n.held, 3);
     assert_int_equal(n.unused, 2);
     assert_int_equal(n.used, 1);
     assert_int_equal(n.fetched, 3);
     double_clock_forward(PPK_USED_GRACE_S * 1000 + 10);
-    assert_held(a->id, NULL);
-    assert_held(c->id, c);
+    assert_held(ppk_id(a), NULL);
+    assert_held(ppk_id(c), c);
     assert_int_equal(counts().expired, 1);
     assert_int_equal(w.removed, 1);
     assert_int_equal(secret_len(a->value), 32); /* while a reference is held */
@@ -159,9 +159,9 @@ static void test_expiry(void **state)
     ppk_store_use(w.store, used); /* the grace does not prolong a life */
     assert_int_equal(used->expires_ms, before);
     double_clock_forward(10010);
-    assert_held(early->id, NULL);
-    assert_held(used->id, NULL);
-    assert_held(late->id, late);
+    assert_held(ppk_id(early), NULL);
+    assert_held(ppk_id(used), NULL);
+    assert_held(ppk_id(late), late);
     struct ppk *again = next(0);
     assert_ptr_not_equal(again, early);
     double_clock_forward(10010);
@@ -200,7 +200,7 @@ static void test_expiry_in_any_order(void **state)
         double_clock_forward(10000);
         ppk_store_expire(w.store);
         for (int i = 0; i < N; i++) {
-            struct ppk *held = ppk_store_held(w.store, all[i]->id);
+            struct ppk *held = ppk_store_held(w.store, ppk_id(all[i]));
             if (i % 3 == 0)
                 assert_null(held);
             left += held != NULL;
@@ -224,10 +224,10 @@ static void test_never_expires(void **state)
     struct ppk *a = next(0);
     assert_true(a->expires_ms == UINT64_MAX);
     double_clock_forward(UINT64_C(1000) * 3600 * 24 * 365);
-    assert_held(a->id, a);
+    assert_held(ppk_id(a), a);
     ppk_store_use(w.store, a);
     double_clock_forward(PPK_USED_GRACE_S * 1000 + 10);
-    assert_held(a->id, NULL);
+    assert_held(ppk_id(a), NULL);
     ppk_release(a);
     world_end(&w);
 }
@@ -238,7 +238,7 @@ static void test_destroy(void **state)
     begin(1, 1);
     struct ppk *a = next(0);
     ppk_store_destroy(w.store, a);
-    assert_held(a->id, NULL);
+    assert_held(ppk_id(a), NULL);
     assert_int_equal(w.removed, 1);
     ppk_store_destroy(w.store, a); /* by a second handle: nothing more happens */
     ppk_store_use(w.store, a);
@@ -254,7 +254,7 @@ static void test_destroy(void **state)
 
 static void hidden_while_added(struct world *in, struct ppk *ppk)
 {
-    assert_held(ppk->id, NULL);
+    assert_held(ppk_id(ppk), NULL);
     struct ppk_store_counts n;
     ppk_store_counts(in->store, &n); /* no lock is held */
     assert_int_equal(n.held, 0);
@@ -263,7 +263,7 @@ static void hidden_while_added(struct world *in, struct ppk *ppk)
 static void gone_when_removed(struct world *in, struct ppk *ppk)
 {
     (void)in;
-    assert_held(ppk->id, NULL);
+    assert_held(ppk_id(ppk), NULL);
     assert_int_equal(secret_len(ppk->value), 32); /* not wiped yet */
 }
 
@@ -357,7 +357,7 @@ static void test_duplicates(void **state)
     w.sources[0].next_value = 5;
     assert_int_equal(ppk_store_take(w.store, &w.keyring.peers[0], NULL, 0, &b, &fault), PPK_DUPLICATE);
     assert_null(b);
-    assert_held(a->id, a);
+    assert_held(ppk_id(a), a);
     assert_int_equal(counts().held, 1);
     assert_int_equal(counts().failures, 2);
     /* both ends in one process: fetched by ID first, then the same as the new key of the other end */
@@ -495,13 +495,13 @@ static void test_many(void **state)
         assert_true(each <= 200);
     assert_int_equal(counts().held, MANY + 1);
     for (size_t i = 0; i < MANY; i++)
-        assert_held(all[i]->id, all[i]);
+        assert_held(ppk_id(all[i]), all[i]);
     for (size_t i = 0; i < MANY; i++) {
         ppk_store_destroy(w.store, all[i]);
-        assert_held(all[i]->id, NULL);
+        assert_held(ppk_id(all[i]), NULL);
         ppk_release(all[i]);
     }
-    assert_held(first->id, first);
+    assert_held(ppk_id(first), first);
     ppk_release(first);
     world_end(&w);
 }
