@@ -84,6 +84,18 @@ static bool configuration_install(struct library *l, struct configuration *c, st
     return g != NULL;
 }
 
+/* A file that has become empty (written to a full disk) or has gone is a mistake, where there were keyrings.
+ */
+static bool has_lost_all(const struct library *l, const struct configuration *c, struct text *errors)
+{
+    const struct generation *g = atomic_load(&l->now);
+
+    if (g == NULL || g->configuration->n_keyrings == 0 || c->n_keyrings > 0)
+        return false;
+    text_printf(errors, "%s: there is no keyring in it, or no such file\n", l->path);
+    return true;
+}
+
 /* Reads and installs. */
 static bool read_file(struct library *l, struct text *errors)
 {
@@ -95,6 +107,10 @@ static bool read_file(struct library *l, struct text *errors)
     l->reload.file = file;
     if (c == NULL)
         return false;
+    if (has_lost_all(l, c, errors)) {
+        configuration_free(c);
+        return false;
+    }
     configuration_stamp(c, &named);
     if (!configuration_install(l, c, errors))
         return false;

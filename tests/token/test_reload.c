@@ -183,6 +183,11 @@ static void test_wrong(void **state)
     unlink(harness_conf_path());
     wait_log(REFUSED);
     expect_mac_by(s, psk, PSK_ALPHA);
+
+    harness_log_clear();
+    harness_conf("%s", ""); /* as a full disk leaves it */
+    wait_log(REFUSED);
+    expect_mac_by(s, psk, PSK_ALPHA);
     reload(ALPHA(PSK_ALPHA, "10.1.0.0/16"));
     expect(object_by_label(s, "alpha/psk") == psk, "another handle");
 }
