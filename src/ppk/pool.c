@@ -20,15 +20,29 @@ static void want(struct profile_state *state, struct peer_ppks *peer)
     state->wanting_last = peer;
 }
 
-static struct peer_ppks *wanting_pop(struct profile_state *state)
+/* The first whose turn may be now. That one peer's keys cannot be had (its own key source may be down) is no
+ * reason for the others to wait. NULL: none. */
+static struct peer_ppks *wanting_due(const struct profile_state *state, uint64_t now)
 {
     struct peer_ppks *peer = state->wanting_first;
 
-    state->wanting_first = peer->next_wanting;
-    if (!state->wanting_first)
-        state->wanting_last = NULL;
-    peer->wanting = false;
+    while (peer && peer->failing && state->pause_until_ms > now)
+        peer = peer->next_wanting;
     return peer;
+}
+
+static void wanting_remove(struct profile_state *state, struct peer_ppks *peer)
+{
+    struct peer_ppks *before = NULL, **at = &state->wanting_first;
+
+    while (*at != peer) {
+        before = *at;
+        at = &before->next_wanting;
+    }
+    *at = peer->next_wanting;
+    if (state->wanting_last == peer)
+        state->wanting_last = before;
+    peer->wanting = false;
 }
 
 void pool_check_inlock(struct ppk_store *s, struct peer_ppks *peer)
@@ -56,7 +70,7 @@ static struct profile_state *next_profile(struct ppk_store *s, size_t *turn, uin
         struct profile_state *state = b->states[(*turn + i) % n];
         if (!state->wanting_first)
             continue;
-        if (state->pause_until_ms <= now) {
+        if (wanting_due(state, now)) {
             *turn = (*turn + i + 1) % n;
             return state;
         }
@@ -67,12 +81,14 @@ static struct profile_state *next_profile(struct ppk_store *s, size_t *turn, uin
 }
 
 static void pause_after_failure(struct profile_state *state, const struct peer *peer,
-                                const struct fault *fault, bool interrupted)
+                                const struct fault *fault, bool news)
 {
     uint32_t jitter = 0;
 
-    if (!state->pause_ms && !interrupted)
+    if (news)
         log_write(LOG_LEVEL_WARNING, "peer %s: cannot fetch PPKs ahead: %s", peer->name, fault->text);
+    if (state->pause_until_ms > clock_ms()) /* another peer's */
+        return;
     state->pause_ms = !state->pause_ms                     ? PAUSE_MIN_MS
                       : state->pause_ms > PAUSE_MAX_MS / 2 ? PAUSE_MAX_MS
                                                            : state->pause_ms * 2;
@@ -85,12 +101,13 @@ static void pause_after_failure(struct profile_state *state, const struct peer *
 static void fill_inlock(struct ppk_store *s, struct profile_state *state)
 {
     struct ppk_binding *b = binding_pin_inlock(s);
-    struct peer_ppks *peer = wanting_pop(state);
+    struct peer_ppks *peer = wanting_due(state, clock_ms());
     const struct peer *conf = peer->conf;
     size_t profile = binding_profile(b, conf);
     struct skip_key key = {0};
     struct fault fault = {""};
 
+    wanting_remove(state, peer);
     peer->wanting = true; /* by this thread: nobody else is to queue it */
     uint64_t source = peer->source;
     pthread_mutex_unlock(&s->lock);
@@ -112,12 +129,13 @@ static void fill_inlock(struct ppk_store *s, struct profile_state *state)
         return;
     }
     peer->wanting = false;
-    if (!filled)
-        pause_after_failure(state, conf, &fault, interrupted);
-    else if (state->pause_ms)
+    if (!filled) {
+        pause_after_failure(state, conf, &fault, !peer->failing && !interrupted);
+    } else if (peer->failing) { /* perhaps the others can be filled now, too */
         log_write(LOG_LEVEL_NOTICE, "peer %s: PPKs can be fetched ahead again", conf->name);
-    if (filled)
-        state->pause_ms = 0;
+        state->pause_until_ms = state->pause_ms = 0;
+    }
+    peer->failing = !filled;
     if (peer->pool.n < conf->dynamic->prefetch)
         want(state, peer); /* behind the other peers */
     b->refs--;             /* the present one: never the last reference */

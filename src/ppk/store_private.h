@@ -35,6 +35,7 @@ struct peer_ppks {
     struct peer_ppks *next_wanting;
     bool awake;   /* has been asked for, so its pool is kept filled */
     bool wanting; /* is in its profile's queue of pools to be filled */
+    bool failing; /* its pool could not be filled the last time: waits for the profile's pause */
 };
 
 /* What the store knows of an sks profile, from one binding to the next. */
@@ -45,7 +46,7 @@ struct profile_state {
     struct miss_limit limit;
     bool flooded; /* the limit holds requests back */
     struct peer_ppks *wanting_first, *wanting_last;
-    uint64_t pause_until_ms; /* the pool leaves the key source alone after failures */
+    uint64_t pause_until_ms; /* pools that could not be filled leave the key source alone */
     uint32_t pause_ms;
 };
 

@@ -189,6 +189,8 @@ enum skip_result skip_key_new(struct skip_profile *p, const char *remote, uint32
     p->key_bytes = size;
     pthread_cond_broadcast(&p->changed);
     enum skip_result r = pass_inlock(p, deadline, fault);
+    if (r == SKIP_OK && p->bad_remote && remote && strcmp(remote, p->bad_remote) == 0)
+        r = SKIP_UNREACHABLE;
     unsigned n = serial++;
     snprintf(id, sizeof id, "%032x", n);
     if (p->next_id)

@@ -23,8 +23,9 @@ struct skip_profile {
         char remote[32]; /* "" for any */
     } keys[DOUBLE_KEYS]; /* that can be asked for, by ID, any number of times: the store is who asks once */
     size_t n_keys;
-    bool closed;     /* requests wait for double_open() */
-    unsigned inside; /* so many are waiting */
+    const char *bad_remote; /* requests for new keys of this remote system fail; NULL: none */
+    bool closed;            /* requests wait for double_open() */
+    unsigned inside;        /* so many are waiting */
     unsigned new_asked, id_asked, key_bytes;
     char asked[DOUBLE_ASKED][DOUBLE_ID_ROOM]; /* keyIds, in the order of the requests */
     char remotes[DOUBLE_ASKED][32];

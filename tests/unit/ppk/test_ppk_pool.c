@@ -161,6 +161,47 @@ static void test_outage(void **state)
     world_end(&w);
 }
 
+/* One peer's key source is down: the pools of the others, at the same sks profile, are filled as before. */
+static void test_one_peer_down(void **state)
+{
+    enum { BOB, OTHER_PROFILE, CAROL };
+    (void)state;
+    world_make(&w, 2, 3);
+    w.profiles[0].prefetch = w.profiles[1].prefetch = 4;
+    w.keyring.peers[BOB].remote_system_id = (char *)(size_t) "Bob";
+    w.keyring.peers[CAROL].remote_system_id = (char *)(size_t) "Carol";
+    assert_true(world_store(&w));
+    for (size_t i = 0; i < 3; i++)
+        use_next(i, PPK_OK);
+    wait_pooled(12);
+    pthread_mutex_lock(&w.sources[0].lock);
+    w.sources[0].bad_remote = "Carol";
+    pthread_mutex_unlock(&w.sources[0].lock);
+    unsigned asked = double_new_asked(&w.sources[0]);
+    use_next(CAROL, PPK_OK);
+    use_next(CAROL, PPK_OK);
+    for (int round = 0; round < 7; round++) { /* so that Carol is left alone for long in the end */
+        double_wait_new(&w.sources[0], ++asked);
+        moment();
+        if (round < 6)
+            double_clock_forward(70000); /* beyond any pause */
+        use_next(OTHER_PROFILE, PPK_OK); /* (wakes the thread, which sleeps by the real clock) */
+        use_next(OTHER_PROFILE, PPK_OK);
+    }
+    wait_pooled(10); /* all but two of Carol's */
+    asked = double_new_asked(&w.sources[0]);
+    uint64_t before = clock_ms();
+    for (int i = 0; i < 3; i++) {
+        use_next(BOB, PPK_OK);
+        use_next(BOB, PPK_OK);
+        wait_pooled(10);
+    }
+    assert_true(clock_ms() - before < 5000);
+    assert_int_equal(double_new_asked(&w.sources[0]), asked + 6); /* and she is left alone */
+    w.keyring.peers[BOB].remote_system_id = w.keyring.peers[CAROL].remote_system_id = NULL;
+    world_end(&w);
+}
+
 static void test_low_water(void **state)
 {
     (void)state;
@@ -257,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_no_pool_no_thread),
         cmocka_unit_test(test_pooled_are_not_shown),
         cmocka_unit_test(test_outage),
+        cmocka_unit_test(test_one_peer_down),
         cmocka_unit_test(test_low_water),
         cmocka_unit_test(test_expired_in_the_pool),
         cmocka_unit_test(test_found_by_its_id),
