@@ -73,6 +73,11 @@ class Database:
         self.process.wait(timeout=30)
         self.process = None
 
+    def processes(self):
+        """The PIDs of the server and of what it has started."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
+            return [self.process.pid, *map(int, f.read().split())]
+
     def sql(self, text):
         done = subprocess.run([os.path.join(PROGRAMS, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(), "-c",
                                text], check=True, capture_output=True, timeout=30)

@@ -219,6 +219,18 @@ class Shared(PairCase):
         self.assertEqual((unclear, lost), (set(), 0))  # both skipd lived: nothing is unclear to them
         self.assertIn("the database can be reached again", self.bob.log() + self.bob2.log())
 
+    def test_database_hangs(self):
+        def hang():
+            time.sleep(0.5)
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                for pid in self.database.processes():
+                    os.kill(pid, number)
+                time.sleep(4.5)  # longer than it is waited for
+
+        unclear, lost = self.load(hang)
+        self.assertEqual((unclear, lost), (set(), 0))  # a commit that was not answered is undone, and its keys are there
+        self.assertTrue("the database does not answer" in self.bob.log() + self.bob2.log())
+
     def test_key_sources_are_killed(self):
         def kill():
             for _ in range(8):
