@@ -31,13 +31,15 @@ struct ppk {
     struct ppk *chain;       /* of the index */
     uint32_t hash;
     _Atomic unsigned refs;
+    /* Bit-fields side by side are one place in memory: those under the store's lock are kept apart from those
+     * that never change. */
     uint32_t place : 24; /* in the heap of expiries */
     uint32_t remote : 8; /* 0: fetched for the peer's configured remote system ID; else which other one */
+    _Atomic bool used;   /* has been in a derivation or a MAC */
+    uint8_t state;       /* enum ppk_state */
     uint16_t id_len : 11;
     uint16_t hex_text : 1; /* the ID is hex text, indexed by the bytes that it means */
     uint16_t by_id : 1;    /* fetched by its ID (we are the responder), not with GET /key */
-    uint8_t state;         /* enum ppk_state */
-    _Atomic bool used;     /* has been in a derivation or a MAC */
     uint8_t id[];
 };
 _Static_assert(sizeof(void *) != 8 || offsetof(struct ppk, id) == 72, "16 bytes of ID fill a block of 96");
