@@ -145,6 +145,7 @@ static bool keys_make(const struct slot *s, const struct slot_view *old, struct 
         if (keys->manual[m] == NULL)
             return false;
         keys->n_manual++;
+        v->manual_lengths |= UINT64_C(1) << manual->id.len % 64;
         if (!table_add(v->manual_by_id, manual->id, keys->manual[m]))
             return false;
     }

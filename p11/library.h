@@ -62,6 +62,7 @@ struct slot_view {
     struct slot_keys **keys;       /* as well */
     struct slot_key **keks;        /* as well */
     struct table *manual_by_id;    /* to the struct slot_key */
+    uint64_t manual_lengths;       /* of those IDs: 1 << (length % 64) */
     bool present;                  /* the keyring is configured: there is a token */
     bool any_dynamic;              /* a peer has dynamic PPKs: a search may fetch */
     bool login_required;         /* secrets of Type 6 were sealed when the configuration was read: theirs are

@@ -203,22 +203,32 @@ static void add_manual(struct search *q, struct span id)
         add(q, m->handle);
 }
 
+/* Is there a manual PPK whose ID may be of this length? */
+static bool manual_of_length(const struct search *q, size_t len)
+{
+    return (slot_view(q->slot)->manual_lengths >> len % 64 & 1) != 0;
+}
+
 /* Manual PPKs of this ID, or of the other way to write it. */
 static void add_manuals(struct search *q, struct span id)
 {
     char text[2 * SEARCH_ID_MAX];
     uint8_t bytes[SEARCH_ID_MAX];
 
-    if (table_count(slot_view(q->slot)->manual_by_id) == 0 || id.len > SEARCH_ID_MAX)
+    if (id.len > SEARCH_ID_MAX)
         return;
-    add_manual(q, id);
-    if (hex_is((const char *)id.data, id.len) && hex_decode(bytes, (const char *)id.data, id.len))
+    if (manual_of_length(q, id.len))
+        add_manual(q, id);
+    if (manual_of_length(q, id.len / 2) && hex_is((const char *)id.data, id.len) &&
+        hex_decode(bytes, (const char *)id.data, id.len))
         add_manual(q, (struct span){bytes, id.len / 2});
-    hex_encode(text, id.data, id.len);
-    add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
-    for (size_t i = 0; i < 2 * id.len; i++)
-        text[i] = (char)toupper((unsigned char)text[i]); /* hex digits: the same in every locale */
-    add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
+    if (manual_of_length(q, 2 * id.len)) {
+        hex_encode(text, id.data, id.len);
+        add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
+        for (size_t i = 0; i < 2 * id.len; i++)
+            text[i] = (char)toupper((unsigned char)text[i]); /* hex digits: the same in every locale */
+        add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
+    }
     /* An ID without letters is the same in both cases. */
     for (size_t i = 1; i < q->n_handles; i++)
         if (q->handles[i] == q->handles[i - 1])
