@@ -43,7 +43,12 @@ static const struct chart {
      {{"peers-start", ", C_Initialize"}, {"peers-find", ", find by label"}}},
 };
 
-static const char *const colours[] = {"#0b6e4f", "#c8553d", "#2e5eaa", "#8f5ba6", "#b8860b", "#4a4a4a"};
+/* Of the modules, on light and on dark pages. */
+static const struct {
+    const char *light, *dark;
+} colours[] = {{"#0b6e4f", "#62d39a"}, {"#c8553d", "#f08a72"}, {"#2e5eaa", "#6aaef5"},
+               {"#8f5ba6", "#c79be0"}, {"#8a5a00", "#f1bf52"}, {"#4a4a4a", "#b8c0ca"}};
+enum { COLOURS = sizeof colours / sizeof *colours };
 
 /* Decades of the vertical axis, as powers of ten of nanoseconds. */
 struct scale {
@@ -100,15 +105,15 @@ static void draw_axes(FILE *f, const struct chart *c, const struct scale *s)
 
     for (int i = 0; i <= c->x_steps; i++) {
         double count = pow(c->x_base, i), x = x_of(c, count);
-        (void)fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' stroke='#ddd'/>\n", x, x, TOP,
+        (void)fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='grid'/>\n", x, x, TOP,
                       HEIGHT - BOTTOM);
         (void)fprintf(f, "<text x='%.1f' y='%d' text-anchor='middle'>%.0f</text>\n", x, HEIGHT - BOTTOM + 20,
                       count);
     }
     for (int i = s->from; i <= s->to; i++) {
         double y = y_of(s, pow(10, i));
-        (void)fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='#ddd'/>\n", LEFT, WIDTH - RIGHT,
-                      y, y);
+        (void)fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' class='grid'/>\n", LEFT, WIDTH - RIGHT, y,
+                      y);
         (void)fprintf(f, "<text x='%d' y='%.1f' text-anchor='end'>%.0f %s</text>\n", LEFT - 8, y + 4,
                       pow(10, i % 3), units[i / 3 < 3 ? i / 3 : 3]);
     }
@@ -120,7 +125,7 @@ static void draw_axes(FILE *f, const struct chart *c, const struct scale *s)
 static bool draw_line(FILE *f, const struct results *r, const struct chart *c, const struct scale *s,
                       size_t line, size_t subject, size_t number)
 {
-    const char *colour = colours[subject % (sizeof colours / sizeof *colours)];
+    const unsigned colour = (unsigned)(subject % COLOURS);
     const char *dashes = line > 0 ? " stroke-dasharray='6 4'" : "";
     const int x_legend = WIDTH - RIGHT + 20, y_legend = TOP + 14 + 22 * (int)number;
     double x = 0, y = 0;
@@ -133,21 +138,52 @@ static bool draw_line(FILE *f, const struct results *r, const struct chart *c, c
             continue;
         double next_x = x_of(c, count), next_y = y_of(s, fmax(result_best(at), y_min(s)));
         if (any)
-            (void)fprintf(f,
-                          "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' stroke='%s' stroke-width='2'%s/>\n",
-                          x, y, next_x, next_y, colour, dashes);
-        (void)fprintf(f, "<circle cx='%.1f' cy='%.1f' r='3.5' fill='%s'/>\n", next_x, next_y, colour);
+            (void)fprintf(f, "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' class='c%u'%s/>\n", x, y, next_x,
+                          next_y, colour, dashes);
+        (void)fprintf(f, "<circle cx='%.1f' cy='%.1f' r='3.5' class='c%u'/>\n", next_x, next_y, colour);
         x = next_x;
         y = next_y;
         any = true;
     }
     if (any)
         (void)fprintf(f,
-                      "<line x1='%d' y1='%d' x2='%d' y2='%d' stroke='%s' stroke-width='2'%s/>\n"
-                      "<text x='%d' y='%d' fill='%s'>%s%s</text>\n",
+                      "<line x1='%d' y1='%d' x2='%d' y2='%d' class='c%u'%s/>\n"
+                      "<text x='%d' y='%d' class='c%u'>%s%s</text>\n",
                       x_legend, y_legend - 4, x_legend + 26, y_legend - 4, colour, dashes, x_legend + 32,
                       y_legend, colour, r->subjects[subject].name, c->lines[line].text);
     return any;
+}
+
+static void draw_colours(FILE *f, bool dark)
+{
+    (void)fprintf(f, " text { fill: %s } .small { fill: %s } .page { fill: %s } .grid { stroke: %s }\n",
+                  dark ? "#e6eaf0" : "#1b2430", dark ? "#9aa7b6" : "#5a6675", dark ? "#0d1117" : "#ffffff",
+                  dark ? "#2b333e" : "#d6dce3");
+    for (int i = 0; i < COLOURS; i++) {
+        const char *colour = dark ? colours[i].dark : colours[i].light;
+        (void)fprintf(f, " line.c%d { stroke: %s; stroke-width: 2 } text.c%d, circle.c%d { fill: %s }\n", i,
+                      colour, i, i, colour);
+    }
+}
+
+static void draw_head(FILE *f, const struct chart *c)
+{
+    (void)fprintf(
+        f,
+        "<!-- SPDX-License-Identifier: BSD-2-Clause -->\n"
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' role='img' aria-labelledby='t d'>\n"
+        "<title id='t'>%s</title>\n<desc id='d'>Both axes are logarithmic; made by "
+        "ppk-bench</desc>\n<style>\n"
+        " text { font: 12px system-ui, 'DejaVu Sans', sans-serif } .head { font-size: 15px }"
+        " .small { font-size: 11px }\n",
+        WIDTH, HEIGHT, c->title);
+    draw_colours(f, false);
+    (void)fprintf(f, " @media (prefers-color-scheme: dark) {\n");
+    draw_colours(f, true);
+    (void)fprintf(f,
+                  " }\n</style>\n<rect width='%d' height='%d' class='page'/>\n<text x='%d' y='30' "
+                  "class='head'>%s</text>\n",
+                  WIDTH, HEIGHT, LEFT, c->title);
 }
 
 static bool report_chart(const struct results *r, const struct chart *c, const char *prefix)
@@ -162,16 +198,12 @@ static bool report_chart(const struct results *r, const struct chart *c, const c
         (void)fprintf(stderr, "ppk-bench: %s: %s\n", path, strerror(errno));
         return false;
     }
-    (void)fprintf(f,
-                  "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' font-family='sans-serif' "
-                  "font-size='12'>\n<rect width='100%%' height='100%%' fill='white'/>\n"
-                  "<text x='%d' y='30' font-size='15'>%s</text>\n",
-                  WIDTH, HEIGHT, LEFT, c->title);
+    draw_head(f, c);
     draw_axes(f, c, &scale);
     for (size_t l = 0; l < LINES && c->lines[l].operation; l++)
         for (size_t s = 0; s < r->n_subjects; s++)
             number += draw_line(f, r, c, &scale, l, s, number);
-    (void)fprintf(f, "<text x='%d' y='%d' font-size='11' fill='#555'>", LEFT, HEIGHT - 14);
+    (void)fprintf(f, "<text x='%d' y='%d' class='small'>", LEFT, HEIGHT - 14);
     report_machine(f, r);
     (void)fprintf(f, "</text>\n</svg>\n");
     bool ok = ferror(f) == 0;

@@ -212,11 +212,12 @@ static bool ppk_configure(const char *conf)
     return write_file(conf, "ppk.conf", text) && setenv("PPK_CONF", path, 1) == 0;
 }
 
-static void name_of(struct subject *s)
+/* The file's, or the keyword that it was asked for by. */
+static void name_of(struct subject *s, const char *keyword)
 {
     const char *slash = strrchr(s->path, '/');
 
-    (void)snprintf(s->name, sizeof s->name, "%.60s", slash ? slash + 1 : s->path);
+    (void)snprintf(s->name, sizeof s->name, "%.60s", keyword ? keyword : slash ? slash + 1 : s->path);
     char *dot = strstr(s->name, ".so");
     if (dot)
         *dot = '\0';
@@ -231,9 +232,10 @@ bool subject_open(struct subject *s, const char *what, const char *conf, char *w
     const bool softhsm = strcmp(what, "softhsm2") == 0 || strstr(what, "libsofthsm2") != NULL;
     const bool held = strcmp(what, "held") == 0;
 
-    *s = (struct subject){.name = "openssl"};
-    if (strcmp(what, "openssl") == 0) {
-        s->bare = true;
+    *s = (struct subject){.bare = strcmp(what, "openssl") == 0};
+    const char *const keyword = strchr(what, '/') == NULL ? what : NULL;
+    if (s->bare) {
+        (void)snprintf(s->name, sizeof s->name, "%s", what);
         return true;
     }
     if (strcmp(what, "nss") == 0)
@@ -243,7 +245,7 @@ bool subject_open(struct subject *s, const char *what, const char *conf, char *w
     else if (held)
         what = PPK_HELD_MODULE;
     (void)snprintf(s->path, sizeof s->path, "%s", what);
-    name_of(s);
+    name_of(s, keyword);
     s->held = held;
     if ((softhsm && !softhsm_configure(conf)) || !(held ? held_configure(conf) : ppk_configure(conf))) {
         (void)snprintf(why, why_size, "cannot write its configuration");
