@@ -167,31 +167,25 @@ static void apply_trustpoint(struct config_call *call)
     set_file(call, &c->trustpoint, "FILE");
 }
 
-static void apply_store_sqlite(struct config_call *call)
+static void apply_store(struct config_call *call)
 {
     struct skipd_conf *c = call->context;
-
-    c->stores++;
-    c->store_line = call->line;
-    free(c->store_kind);
-    c->store_kind = conf_copy("sqlite");
-    set_file(call, &c->store_where, "FILE");
-}
-
-static void apply_store_postgresql(struct config_call *call)
-{
-    struct skipd_conf *c = call->context;
-    const char *where = word(call, "CONNINFO");
+    const char *name = store_kind_name(config_get(call, STORE_WORDS)->choice), *where = word(call, "WHERE");
+    const struct store_kind *kind = store_kind_find(name);
     struct fault fault = {0};
 
-    if (!store_postgresql.check(where, &fault))
+    if (kind->check != NULL && !kind->check(where, &fault))
         config_wrong(call, "%s", fault.text);
     c->stores++;
     c->store_line = call->line;
     free(c->store_kind);
-    free(c->store_where);
-    c->store_kind = conf_copy("postgresql");
-    c->store_where = conf_copy(where);
+    c->store_kind = conf_copy(name);
+    if (kind->is_file) {
+        set_file(call, &c->store_where, "WHERE");
+    } else {
+        free(c->store_where);
+        c->store_where = conf_copy(where);
+    }
 }
 
 static void apply_master_key(struct config_call *call)
@@ -420,14 +414,14 @@ static const struct config_command COMMANDS[] = {
      NULL},
     {CONFIG_IN(TOP), "tls trustpoint <FILE:file>", 0, CONFIG_ONCE,
      "The CAs (PEM) of clients' and peers' certificates.", apply_trustpoint, NULL},
-    {CONFIG_IN(TOP), "store sqlite <FILE:file>", 0, CONFIG_ONCE, "Keeps keys in this SQLite database.",
-     apply_store_sqlite, NULL},
-    {CONFIG_IN(TOP), "store postgresql <CONNINFO:secret>", 0, 0,
-     "Keeps keys in a PostgreSQL database, which the key sources of one site share. All of them have the "
-     "same "
-     "system ID and master key.\nCONNINFO is a connection string of libpq, in quotes. A database on another "
-     "machine is reached by TLS with sslmode=verify-full.",
-     apply_store_postgresql, NULL},
+    {CONFIG_IN(TOP), "store {" STORE_WORDS "} <WHERE:secret>", 0, 0,
+     "Where keys are kept.\n.Cm sqlite\nis an SQLite database, and WHERE its file.\n"
+     ".Cm postgresql\nis a PostgreSQL database, which the key sources of one site share; all of them have "
+     "the "
+     "same system ID and master key.\n"
+     "WHERE is a connection string of libpq, in quotes. A database on another machine is reached by TLS with "
+     "sslmode=verify-full.",
+     apply_store, NULL},
     {CONFIG_IN(TOP), "master-key file <FILE:file>", 0, CONFIG_ONCE,
      "The key that the store and Type 6 secrets are encrypted under; without it, the systemd credential "
      "skipd-master-key.",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a store of keys has to do. A store is one file that fills a struct store_kind and has a line in
- * store_kinds[] (store.c). It holds the keys that this key source owes to its clients: those that a peer's
- * initiator was, or is about to be, given.
+/* What a store of keys has to do. A store NAME is one file, store_NAME.c, that defines the struct store_kind
+ * store_NAME: the build finds it, and the configuration's "store NAME WHERE" means it. It holds the keys that
+ * this key source owes to its clients: those that a peer's initiator was, or is about to be, given.
  *
  * A row lives from store_put() until it expires. Its value goes with the first take(); what stays is the ID
  * (a *tombstone*), so that a repeated put of a key that was delivered does not bring it back. Values are
@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/fault.h"
+#include "skipd/stores.h"
 #include "skipd/uri.h"
 
 enum store_result {
@@ -47,8 +48,7 @@ struct store_row {
 struct store; /* each kind's own */
 
 struct store_kind {
-    const char *name; /* the word after "store" in the configuration */
-
+    bool is_file; /* `where` is a file's name, and may be relative to the configuration's */
     /* Can `where` be the rest of the configuration's line? NULL: anything. */
     bool (*check)(const char *where, struct fault *fault);
     /* Opens or creates. `where`: the rest of the configuration's line. */
@@ -79,9 +79,13 @@ struct store_kind {
     uint64_t (*waiting)(const struct store *s);
 };
 
-extern const struct store_kind store_sqlite, store_postgresql;
+#define STORE_DECLARE(name) extern const struct store_kind store_##name;
+/* NOLINTNEXTLINE(bugprone-macro-parentheses) */
+STORE_KINDS(STORE_DECLARE)
 
 /* The kind of this name, or NULL. */
 const struct store_kind *store_kind_find(const char *name);
+/* The name of the n-th of STORE_WORDS. */
+const char *store_kind_name(size_t n);
 
 #endif

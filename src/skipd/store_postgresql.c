@@ -498,7 +498,6 @@ bad:
 }
 
 const struct store_kind store_postgresql = {
-    .name = "postgresql",
     .check = postgresql_check,
     .open = postgresql_open,
     .close = postgresql_close,

@@ -504,7 +504,7 @@ static uint64_t sqlite_waiting(const struct store *s)
 }
 
 const struct store_kind store_sqlite = {
-    .name = "sqlite",
+    .is_file = true,
     .open = sqlite_open,
     .close = sqlite_close,
     .fact_read = fact_read,

@@ -102,8 +102,7 @@ static uint64_t store_waiting(const struct store *s)
     return 0;
 }
 
-static const struct store_kind store_memory = {.name = "memory",
-                                               .close = store_nothing,
+static const struct store_kind store_memory = {.close = store_nothing,
                                                .begin = store_begin,
                                                .commit = store_begin,
                                                .rollback = store_nothing,

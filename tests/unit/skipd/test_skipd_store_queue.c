@@ -91,7 +91,6 @@ static void close_paper(struct store *s)
 }
 
 static const struct store_kind KIND = {
-    .name = "paper",
     .begin = begin,
     .commit = commit,
     .rollback = rollback,
