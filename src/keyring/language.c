@@ -103,7 +103,10 @@ static const struct config_command commands[] = {
      "The size of the PPKs that are asked for, in bits, a multiple of 8; by default 256.", apply_key_size,
      print_key_size},
     {CONFIG_IN(SKS_PROFILE), "prefetch <N:0-1000>", 0, CONFIG_ONCE,
-     "How many unused PPKs are kept ready for each peer; by default 0.", apply_prefetch, print_prefetch},
+     "How many unused PPKs are kept ready for each peer, from the first time that it is asked for; by "
+     "default "
+     "0.\nWhen half of them are left, they are filled up in the background.",
+     apply_prefetch, print_prefetch},
     {CONFIG_IN(SKS_PROFILE), "lifetime <SECONDS:1-31536000>", 0, CONFIG_ONCE,
      "How long a PPK is kept after its arrival; by default 3600.", apply_lifetime, print_lifetime},
     {CONFIG_IN(SKS_PROFILE), "max-lookups <N:1-64> per-second <RATE:1-1000000>", 0, CONFIG_ONCE,
