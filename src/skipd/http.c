@@ -157,9 +157,10 @@ void http_answer_json(struct http_exchange *x, const char *json)
 {
     struct evbuffer *body = evbuffer_new();
 
-    if (body != NULL)
-        evbuffer_add(body, json, strlen(json));
-    finish(x, 200, NULL, body);
+    if (body != NULL && evbuffer_add(body, json, strlen(json)) == 0)
+        finish(x, 200, NULL, body);
+    else
+        finish(x, 503, "no memory", NULL);
     if (body != NULL)
         evbuffer_free(body);
 }

@@ -35,7 +35,7 @@ class Skipd(PairCase):
         """(status, answer), or a status of None if none came."""
         try:
             return ask()
-        except (*BROKEN, AssertionError): # such as an answer without all its headers
+        except (*BROKEN, AssertionError, ValueError): # such as an error's answer without a header or a body
             return None, None
 
     def aborted(self):
@@ -89,11 +89,11 @@ class Skipd(PairCase):
             self.assertEqual((status, back, mine), (200, 200, 200), f'{where}: it does not recover\n{self.alice.log()[-3000:]}')
 
     def reload(self):
+        """Until it says what it made of it, which may be the very line that could not be written."""
         before = len(self.alice.log())
         self.alice.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + keysource.START_S
-        while 'SIGHUP: ' not in self.alice.log()[before:] and self.alice.process.poll() is None:
-            self.assertLess(time.monotonic(), end, self.alice.log()[-3000:])
+        end = time.monotonic() + 2
+        while 'SIGHUP: ' not in self.alice.log()[before:] and self.alice.process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
 
     def torture(self, kind, objects, seconds=5):
@@ -112,7 +112,8 @@ class Skipd(PairCase):
             if self.starts(where):
                 self.life(where, False)
                 self.reload()
-                self.life(where, True)
+                # libevent does not tell that it could not put a listener into the set that it waits for
+                self.life(where, 'FAULT epoll_ctl' not in self.alice.log())
                 self.assertEqual(self.alice.end(), 0, f'{where}:\n{self.alice.log()[-3000:]}')
         print(f'{self.aborts} of them ended it', file=sys.stderr)
         self.alice.environment = {}

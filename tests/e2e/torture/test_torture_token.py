@@ -107,7 +107,7 @@ class Token(Case):
         self.assertEqual(plain.copies, 0)
         total, held = reported(plain.after, KINDS[kind][2]), reported(plain.after, 'HELD')
         self.assertGreater(total, 10)
-        hits = 0
+        hits, ours = 0, all(name.startswith('ppk-') for name in objects)
         for at in points(f'{kind} of {", ".join(objects)}{" " + how if how else ""}', total, seconds):
             outcome = self.outcome(conf, key, **environment(kind, objects, at, **more))
             where = f'{kind} of {objects}, call {at}, {outcome.hit()}'
@@ -115,7 +115,8 @@ class Token(Case):
                 hits += 1
                 if wiped:
                     self.assertEqual(outcome.copies, 0, f'{where}: a key is left\n{outcome.before}')
-                self.assertLessEqual(reported(outcome.after, 'HELD'), held, f'{where}: memory is not freed\n{outcome.before}')
+                if ours: # what others hold after a fault is theirs
+                    self.assertLessEqual(reported(outcome.after, 'HELD'), held, f'{where}: memory is not freed\n{outcome.before}')
                 self.assertLessEqual(outcome.descriptors, plain.descriptors, f'{where}: a descriptor is left open\n{outcome.before}')
         self.assertGreater(hits, 0)
 
