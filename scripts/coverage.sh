@@ -13,6 +13,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 build=build-coverage
+. scripts/packages.sh
+packages_install gcovr
 lines_goal=95
 branches_goal=85
 failed=0

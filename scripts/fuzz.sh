@@ -120,9 +120,11 @@ minimize() {
 
 afl() {
     local seconds=$1 name=${2:-skip_message}
+    . scripts/packages.sh
+    packages_install afl++
     build fuzz-afl "$name"
     mkdir -p build-fuzz/afl
-    AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 \
+    AFL_AUTORESUME=1 AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 \
         afl-fuzz -V "$seconds" -i "tests/fuzz/corpus/$name" -o "build-fuzz/afl/$name" -- "build-fuzz-afl/tests/fuzz_$name" >build-fuzz/afl/"$name".log 2>&1 ||
         { tail -n 30 build-fuzz/afl/"$name".log; return 1; }
     sed -n 's/^\(execs_done\|edges_found\|saved_crashes\|saved_hangs\) *: /\1 /p' "build-fuzz/afl/$name/default/fuzzer_stats"
