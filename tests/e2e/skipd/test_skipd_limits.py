@@ -47,6 +47,33 @@ class Limits(PairCase):
                 pass
         self.assertEqual(self.a.get("/capabilities")[0], 200)
 
+    def test_crowd_at_the_peers_door(self):
+        """More connections to where peers come than are taken at once: keys go on over the link that stands, and a peer that comes later gets in."""
+        crowd = []
+        for _ in range(300):
+            s = socket.socket()
+            s.settimeout(1)
+            try:
+                s.connect(("127.0.0.1", self.alice.peers_port))
+            except OSError:
+                s.close()
+                break
+            crowd.append(s)
+        self.assertGreater(len(crowd), 250)
+        for _ in range(5):
+            status, new = self.b.new_key("Alice") # over the link that stands
+            self.assertEqual(status, 200)
+            self.assertEqual(self.a.by_id(new["keyId"], "Bob"), (200, new))
+        self.bob.end()
+        for s in crowd:
+            s.close()
+        self.bob.start()
+        self.bob.wait_log("peer 'Alice': link is up")
+        end = time.monotonic() + 20
+        while self.b.new_key("Alice")[0] != 200:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
     def test_nonsense(self):
         for text in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET /capabilities\r\n\r\n", b"GET /cap HTTP/9.9\r\n\r\n",
                      b"\x00\x01\x02\x03\r\n\r\n", b"GET http:// HTTP/1.1\r\n\r\n", b"GET /%zz?%zz HTTP/1.1\r\nHost: x\r\n\r\n",

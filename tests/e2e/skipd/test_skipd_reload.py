@@ -227,6 +227,34 @@ class Reload(PairCase):
             socket.create_connection(("127.0.0.1", third))
         self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
 
+    def test_listeners_of_peers_and_operators(self):
+        plain, first, admin = self.alice.extra, self.alice.peers_port, free_port()
+        self.alice.extra = plain + f"admin ipv4 127.0.0.1 port {admin}\nadmin unix other-admin.sock mode 600\n"
+        self.alice.peers_port = free_port()
+        self.alice.reload()
+        for family, address in ((socket.AF_INET, ("127.0.0.1", admin)), (socket.AF_UNIX, os.path.join(self.directory, "other-admin.sock")),
+                                (socket.AF_INET, ("127.0.0.1", self.alice.peers_port))):
+            with socket.socket(family) as s:
+                s.connect(address)
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", first))
+        # a Unix socket that cannot be there: all stays
+        self.alice.extra = plain + f"admin ipv4 127.0.0.1 port {admin}\nadmin unix nowhere/admin.sock\n"
+        self.assertIn("No such file", self.alice.reload(REFUSED))
+        socket.create_connection(("127.0.0.1", admin)).close()
+        self.alice.extra, self.alice.peers_port = plain, first
+        self.alice.reload()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", admin))
+        self.assertFalse(os.path.exists(os.path.join(self.directory, "other-admin.sock")))
+        self.bob.end()
+        self.bob.start()
+        self.bob.wait_log("peer 'Alice': link is up")
+        end = time.monotonic() + 20
+        while self.b.new_key("Alice")[0] != 200:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
     def test_peers(self):
         # gone, and come again
         peers = self.alice.peers
