@@ -62,16 +62,19 @@ static bool masked_equal(const uint8_t *memory, const uint8_t *masked, size_t le
 static void window_scan(const uint8_t *memory, size_t len, struct needle *needles, size_t count,
                         const char *where)
 {
-    bool first[256] = {false}; /* bytes (masked) that a half begins with: most of memory is none of them */
+    /* Pairs of bytes (masked) that a half begins with: most of memory is none of them. */
+    static bool first[256][256];
+    memset(first, 0, sizeof first);
     for (size_t k = 0; k < count; k++) {
         for (size_t half = 0; half < 2; half++) {
-            first[needles[k].bytes[half * NEEDLE / 2]] = true;
-            first[needles[k].lower[half * NEEDLE]] = true;
-            first[needles[k].upper[half * NEEDLE]] = true;
+            const uint8_t *bytes = needles[k].bytes + half * NEEDLE / 2,
+                          *lower = needles[k].lower + half * NEEDLE,
+                          *upper = needles[k].upper + half * NEEDLE;
+            first[bytes[0]][bytes[1]] = first[lower[0]][lower[1]] = first[upper[0]][upper[1]] = true;
         }
     }
-    for (size_t i = 0; i < len; i++) {
-        for (size_t k = 0; first[memory[i] ^ MASK] && k < count; k++) {
+    for (size_t i = 0; i + 1 < len; i++) {
+        for (size_t k = 0; first[memory[i] ^ MASK][memory[i + 1] ^ MASK] && k < count; k++) {
             struct needle *n = &needles[k];
             uint8_t c = memory[i] ^ MASK;
             bool bytes = false, hex = false;
