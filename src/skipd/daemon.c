@@ -240,8 +240,11 @@ void daemon_free(struct daemon *d)
             event_free(d->signals[i]);
     if (d->ending != NULL)
         event_free(d->ending);
-    if (d->base != NULL)
+    if (d->base != NULL) {
+        /* Connections whose callbacks are due yet are freed only when those have run. */
+        event_base_loop(d->base, EVLOOP_NONBLOCK);
         event_base_free(d->base);
+    }
     http_server_free(d->http);
     statistics_end();
     skipd_conf_free(d->conf);
