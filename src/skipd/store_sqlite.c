@@ -75,6 +75,7 @@ struct store {
     sqlite3_stmt *statements[STATEMENTS];
     uint64_t rows, waiting;
     uint64_t rows_before, waiting_before; /* at begin, for a rollback */
+    bool unbound;                         /* see bound() */
 };
 
 /* "what: SQLite's reason" */
@@ -126,10 +127,24 @@ static bool blob_copy(struct store *s, sqlite3_stmt *st, uint8_t *out, size_t le
     return true;
 }
 
+/* A value that could not be bound fails the statement's next step: it must not be carried out without it. */
+static void bound(struct store *s, int code)
+{
+    s->unbound = s->unbound || code != SQLITE_OK;
+}
+
+static int step_next(struct store *s, sqlite3_stmt *st)
+{
+    int code = s->unbound ? SQLITE_NOMEM : sqlite3_step(st);
+
+    s->unbound = false;
+    return code;
+}
+
 /* Steps a statement that gives no row, and makes it ready for the next time. */
 static bool step_done(struct store *s, enum statement n, struct fault *fault)
 {
-    bool ok = sqlite3_step(s->statements[n]) == SQLITE_DONE;
+    bool ok = step_next(s, s->statements[n]) == SQLITE_DONE;
 
     if (!ok)
         failed(s, "write", fault);
@@ -140,7 +155,7 @@ static bool step_done(struct store *s, enum statement n, struct fault *fault)
 
 static void bind_blob(struct store *s, enum statement n, int i, const void *data, size_t len)
 {
-    sqlite3_bind_blob(s->statements[n], i, data, (int)len, SQLITE_STATIC);
+    bound(s, sqlite3_bind_blob(s->statements[n], i, data, (int)len, SQLITE_STATIC));
 }
 
 static enum store_result fact_read(struct store *s, const char *name, uint8_t *out, size_t len,
@@ -150,8 +165,8 @@ static enum store_result fact_read(struct store *s, const char *name, uint8_t *o
     enum store_result r = STORE_NOT_FOUND;
     int step = 0;
 
-    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-    step = sqlite3_step(st);
+    bound(s, sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC));
+    step = step_next(s, st);
     if (step == SQLITE_ROW && (size_t)sqlite3_column_bytes(st, 0) == len) {
         r = blob_copy(s, st, out, len, fault) ? STORE_OK : STORE_FAILED;
     } else if (step != SQLITE_DONE) {
@@ -167,7 +182,7 @@ static enum store_result fact_read(struct store *s, const char *name, uint8_t *o
 
 static enum store_result fact_write(struct store *s, const char *name, struct span value, struct fault *fault)
 {
-    sqlite3_bind_text(s->statements[FACT_WRITE], 1, name, -1, SQLITE_STATIC);
+    bound(s, sqlite3_bind_text(s->statements[FACT_WRITE], 1, name, -1, SQLITE_STATIC));
     bind_blob(s, FACT_WRITE, 2, value.data, value.len);
     return step_done(s, FACT_WRITE, fault) ? STORE_OK : STORE_FAILED;
 }
@@ -401,7 +416,7 @@ static enum store_result look(struct store *s, struct store_row *row, bool *othe
     *others = false;
     row->found_len = 0;
     bind_blob(s, LOOK, 1, row->id, row->id_len);
-    step = sqlite3_step(st);
+    step = step_next(s, st);
     if (step == SQLITE_ROW) {
         len = (size_t)sqlite3_column_bytes(st, 0);
         if (!column_is(st, 1, row->initiator) || !column_is(st, 2, row->responder) ||
@@ -439,12 +454,12 @@ static enum store_result sqlite_put(struct store *s, struct store_row *row, stru
     if (s->rows >= row->limit)
         return STORE_FULL;
     bind_blob(s, PUT, 1, row->id, row->id_len);
-    sqlite3_bind_text(st, 2, row->initiator, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, row->responder, -1, SQLITE_STATIC);
+    bound(s, sqlite3_bind_text(st, 2, row->initiator, -1, SQLITE_STATIC));
+    bound(s, sqlite3_bind_text(st, 3, row->responder, -1, SQLITE_STATIC));
     bind_blob(s, PUT, 4, row->sealed, row->sealed_len);
-    sqlite3_bind_int64(st, 5, now.boot_ms + (int64_t)row->ttl_ms);
-    sqlite3_bind_int64(st, 6, now.wall_ms + (int64_t)row->ttl_ms);
-    sqlite3_bind_int64(st, 7, (int64_t)row->ttl_ms);
+    bound(s, sqlite3_bind_int64(st, 5, now.boot_ms + (int64_t)row->ttl_ms));
+    bound(s, sqlite3_bind_int64(st, 6, now.wall_ms + (int64_t)row->ttl_ms));
+    bound(s, sqlite3_bind_int64(st, 7, (int64_t)row->ttl_ms));
     if (!step_done(s, PUT, fault))
         return STORE_FAILED;
     s->rows++;
@@ -484,9 +499,9 @@ static enum store_result sqlite_expire(struct store *s, bool *more, struct fault
     unsigned gone = 0;
     int step = 0;
 
-    sqlite3_bind_int64(st, 1, store_clock_now().boot_ms);
-    sqlite3_bind_int(st, 2, EXPIRE_AT_ONCE);
-    while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+    bound(s, sqlite3_bind_int64(st, 1, store_clock_now().boot_ms));
+    bound(s, sqlite3_bind_int(st, 2, EXPIRE_AT_ONCE));
+    while ((step = step_next(s, st)) == SQLITE_ROW) {
         gone++;
         s->rows--;
         s->waiting -= (uint64_t)sqlite3_column_int(st, 0);
