@@ -34,6 +34,8 @@ static void set_file(struct config_call *call, char **where, const char *name)
 {
     free(*where);
     *where = config_file_name(call, name);
+    if (*where == NULL)
+        abort(); /* as conf_grow() */
 }
 
 static void apply_system_id(struct config_call *call)
