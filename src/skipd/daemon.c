@@ -183,7 +183,8 @@ static void on_ending(evutil_socket_t fd, short events, void *context)
         event_base_loopbreak(d->base);
         return;
     }
-    event_add(d->ending, &step);
+    if (event_add(d->ending, &step) != 0)
+        event_base_loopbreak(d->base); /* at once, then */
 }
 
 static void on_signal(evutil_socket_t number, short events, void *context)

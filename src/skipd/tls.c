@@ -399,7 +399,6 @@ static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, in
         return NULL;
     }
     SSL_CTX_set_security_level(ctx, 2);
-    SSL_CTX_set_min_proto_version(ctx, version);
     SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF);
@@ -408,7 +407,8 @@ static SSL_CTX *context_new(struct tls_settings *s, const SSL_METHOD *method, in
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_info_callback(ctx, info);
     SSL_CTX_set_dh_auto(ctx, 1);
-    if (SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 || SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
+    if (SSL_CTX_set_min_proto_version(ctx, version) != 1 || SSL_CTX_set_cipher_list(ctx, SUITES_TLS12) != 1 ||
+        SSL_CTX_set_ciphersuites(ctx, SUITES_TLS13) != 1) {
         openssl_fault(fault, "TLS");
         goto bad;
     }
@@ -437,7 +437,11 @@ SSL_CTX *tls_server_context(const struct skipd_conf *conf, enum tls_whom whom, s
     if (ctx == NULL)
         return NULL;
     /* OpenSSL wants one for PSK sessions with SSL_VERIFY_PEER */
-    SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"skipd", 5);
+    if (SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"skipd", 5) != 1) {
+        openssl_fault(fault, "TLS");
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
     if (psk) {
         SSL_CTX_set_client_hello_cb(ctx, client_hello, NULL);
         SSL_CTX_set_psk_find_session_callback(ctx, psk_find);
@@ -473,8 +477,12 @@ SSL_CTX *tls_client_context(const struct skipd_conf *conf, const struct skipd_pe
     if (identity->psk_id != NULL) {
         SSL_CTX_set_psk_use_session_callback(ctx, psk_use);
         SSL_CTX_set_cert_verify_callback(ctx, refuse_certificate, NULL);
-        SSL_CTX_set_ciphersuites(ctx, identity->psk_hash == PSK_HASH_SHA256 ? SUITES_TLS13_SHA256
-                                                                            : SUITES_TLS13_SHA384);
+        if (SSL_CTX_set_ciphersuites(ctx, identity->psk_hash == PSK_HASH_SHA256 ? SUITES_TLS13_SHA256
+                                                                                : SUITES_TLS13_SHA384) != 1) {
+            openssl_fault(fault, "TLS");
+            SSL_CTX_free(ctx);
+            return NULL;
+        }
     }
     return ctx;
 }

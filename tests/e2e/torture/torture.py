@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the tests of this folder share: which calls can be made to fail, and how many of them there is time for.
 
-With TORTURE=all every call fails in turn; else as many as there is time for (TORTURE=N: N times as long), which are others each time. How
-many it were is printed."""
+With TORTURE=all every call fails in turn; else as many as there is time for (TORTURE=N: N times as long; TORTURE_SEED=N: others). How many
+it were is printed."""
 
 import os
 import random
@@ -12,6 +12,7 @@ import time
 BUILD = os.environ['PPK_BUILD']
 WISH = os.environ.get('TORTURE', '')
 ALL = WISH == 'all'
+ORDER = random.Random(int(os.environ.get('TORTURE_SEED', '0')))
 # the kind of calls: library to be preloaded, variable with the number of the call, what tells how many there are
 KINDS = {'memory': ('libfail_alloc.so', 'FAIL_AT', 'SEEN'),
          'io': ('libfail_io.so', 'FAIL_IO_AT', 'CALLS'),
@@ -44,7 +45,7 @@ def points(what, total, seconds):
     """Numbers below `total`, each once, in any order, for as long as there is time."""
     began, done = time.monotonic(), 0
     seconds *= int(WISH) if WISH.isdigit() else 1
-    for at in range(total) if ALL else random.sample(range(total), total):
+    for at in range(total) if ALL else ORDER.sample(range(total), total):
         if not ALL and time.monotonic() - began > seconds and done > 5:
             break
         yield at
