@@ -2,10 +2,10 @@
 /* The operations on all modules, in turn: pass by pass, so that what disturbs one disturbs the others, too.
  */
 #include "bench.h"
+#include "memory.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static pthread_barrier_t start_line;
 
@@ -147,20 +147,6 @@ void measure_operations(struct results *r)
         if (strcmp(op->name, "derive-sha256-32") == 0)
             measure_more_threads(r, op, op->name, op->text, none);
     }
-}
-
-/* Without the pages of programs and libraries, which come into memory as their code is first run. */
-static double resident_bytes(void)
-{
-    unsigned long size = 0, resident = 0, shared = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-
-    if (f) {
-        if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) != 3) /* NOLINT(cert-err34-c) */
-            resident = shared = 0;
-        (void)fclose(f);
-    }
-    return (double)(resident - shared) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static size_t limit_of(const struct subject *s)

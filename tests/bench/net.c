@@ -3,6 +3,7 @@
  * writes the configuration into FOLDER. The keyrings there: alice asks the key source Alice for new keys and
  * bob Bob for those keys by their IDs; pool has prefetched ones; healthy, refused and hung ask Alice alone,
  * or after a server that refuses connections or never answers. */
+#include "memory.h"
 #include "net_token.h"
 
 #include <dlfcn.h>
@@ -263,20 +264,6 @@ static bool rates(struct bench *b)
     row("skipd-id", 1e9 / rate_id.took, "/s", "skipd: keys by ID");
     row("skipd-id-client", rate_id.mine, "us", "skipd: keys by ID: processor time of who asks, per key");
     return true;
-}
-
-/* Without the pages of programs and libraries, which come into memory as their code is first run. */
-static double resident_bytes(void)
-{
-    unsigned long size = 0, resident = 0, shared = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-
-    if (f) {
-        if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) != 3) /* NOLINT(cert-err34-c) */
-            resident = shared = 0;
-        (void)fclose(f);
-    }
-    return (double)(resident - shared) * (double)sysconf(_SC_PAGESIZE);
 }
 
 /* What the process grows by for each PPK, in all. */
