@@ -68,18 +68,22 @@ short_run() {
     printf '%-16s %11s executions\n' "$2" "$(stat_of "$2" number_of_executed_units)"
 }
 
-# A number of executions, in as many processes as there are processors.
+# A number of executions in ten parts, each in as many processes as there are processors. What was done is counted after each part,
+# so that a run may be ended and another one goes on.
 long_run() {
-    local total=$1 name=$2 sum=0 n
-    for build in fuzz-fast fuzz; do
-        [ "$build" = fuzz ] && n=$((total / 10)) || n=$((total - total / 10))
-        run "$build" "$name" -runs=$((n / jobs)) -jobs="$jobs" -workers="$jobs" || return 1
-        for log in fuzz-[0-9]*.log; do
-            sum=$((sum + $(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)))
-            rm -f "$log"
+    local total=$1 name=$2 build runs log
+    local count=build-fuzz/$name.executions
+    for _ in {1..10}; do
+        for build in fuzz-fast fuzz; do
+            [ "$build" = fuzz ] && runs=$((total / 100)) || runs=$((total * 9 / 100))
+            run "$build" "$name" -runs=$((runs / jobs)) -jobs="$jobs" -workers="$jobs" || return 1
+            for log in fuzz-[0-9]*.log; do
+                sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1 >>"$count.parts"
+                rm -f "$log"
+            done
         done
+        awk '{n += $1} END {print n}' "$count.parts" >"$count"
     done
-    echo "$sum" >"build-fuzz/$name.executions"
 }
 
 # TARGET  EXECUTIONS  EDGES  LINES: edges as libFuzzer counts them, lines of what is tested as llvm-cov does

@@ -3,11 +3,8 @@
 import hashlib, os, re, shutil, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
+sys.path.append(os.path.dirname(HERE))
+from ports import free_port  # noqa: E402
 
 
 def wait_for(port, seconds=10):

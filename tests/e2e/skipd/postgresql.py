@@ -5,11 +5,13 @@ import atexit
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 PROGRAMS = os.environ["POSTGRESQL_PROGRAMS"]
 
@@ -35,9 +37,7 @@ class Database:
         self.start()
 
     def configure_tls(self, certificate, key, authority):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         for source, name in ((certificate, "server.crt"), (key, "server.key"), (authority, "root.crt")):
             path = os.path.join(self.data, name)
             shutil.copy(source, path)

@@ -6,12 +6,14 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from ports import free_port  # noqa: E402
 
 TOKEN = os.environ['PPK_TOKEN']
 SKIPD = os.environ['PPK_SKIPD']
@@ -26,12 +28,6 @@ def need(*programs):
         if not shutil.which(program):
             print(f'skipped: no {program}')
             sys.exit(77)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 class KeySource:
