@@ -2,11 +2,11 @@
 #include "p11/gate.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdalign.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -19,11 +19,10 @@ enum state { OFF, STARTING, ON, STOPPING };
 enum { MOVED = 2, COUNTS };
 
 struct lane {
-    alignas(64) _Atomic long inside[COUNTS];
+    _Alignas(THREAD_LINE) _Atomic long inside[COUNTS];
 };
 
 static struct lane lanes[LANES];
-static _Atomic unsigned lane_next;
 static _Thread_local struct lane *lane_mine __attribute__((tls_model("initial-exec")));
 static _Thread_local unsigned epoch_mine __attribute__((tls_model("initial-exec")));
 static _Thread_local unsigned depth_mine __attribute__((tls_model("initial-exec"))); /* calls within calls */
@@ -45,7 +44,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct lane *lane(void)
 {
     if (lane_mine == NULL)
-        lane_mine = &lanes[atomic_fetch_add_explicit(&lane_next, 1, memory_order_relaxed) % LANES];
+        lane_mine = &lanes[thread_number() % LANES];
     return lane_mine;
 }
 

@@ -2,6 +2,7 @@
 #include "p11/key.h"
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "ike/prf.h"
 #include "p11/library.h"
 #include "p11/session.h"
@@ -14,10 +15,10 @@
 
 /* A part of an index: chains of keys. */
 struct shard {
-    pthread_mutex_t lock;
+    _Alignas(THREAD_LINE) pthread_mutex_t lock;
     struct key **buckets;
     size_t size; /* a power of two */
-    size_t n;
+    _Atomic size_t n;
 };
 
 struct keys {
@@ -28,9 +29,11 @@ struct keys {
 
 struct keys *keys_new(void)
 {
-    struct keys *ks = calloc(1, sizeof *ks);
+    struct keys *ks = aligned_alloc(_Alignof(struct keys), sizeof *ks);
     bool good = ks != NULL;
 
+    if (good)
+        memset(ks, 0, sizeof *ks);
     for (unsigned i = 0; good && i < KEY_INDEXES * SHARDS; i++) {
         struct shard *sh = &ks->shards[i / SHARDS][i % SHARDS];
         pthread_mutex_init(&sh->lock, NULL);
@@ -156,6 +159,8 @@ void keys_each(struct keys *ks, uint16_t slot, enum key_index which, struct span
     struct shard *sh = &ks->shards[which][h % SHARDS];
     bool more = true;
 
+    if (atomic_load_explicit(&sh->n, memory_order_acquire) == 0)
+        return;
     pthread_mutex_lock(&sh->lock);
     for (struct key *k = sh->buckets[h / SHARDS & (sh->size - 1)]; k != NULL && more; k = k->link[which].next)
         if (k->link[which].hash == h && k->object->slot == slot &&

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "p11/object.h"
 
-#include <pthread.h>
+#include "base/thread.h"
+
 #include <stdalign.h>
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@
 #define GENERATION(word) ((word) >> 32)
 
 struct lane {
-    alignas(64) pthread_mutex_t lock;
+    alignas(THREAD_LINE) pthread_mutex_t lock;
     struct object *free; /* linked by `of` */
 };
 
@@ -30,14 +31,9 @@ struct objects {
     struct lane lanes[LANES];
 };
 
-static _Atomic unsigned lane_next;
-static _Thread_local unsigned lane_mine __attribute__((tls_model("initial-exec"))); /* + 1 */
-
 static struct lane *lane(struct objects *t)
 {
-    if (lane_mine == 0)
-        lane_mine = atomic_fetch_add_explicit(&lane_next, 1, memory_order_relaxed) % LANES + 1;
-    return &t->lanes[lane_mine - 1];
+    return &t->lanes[thread_number() % LANES];
 }
 
 struct objects *objects_new(void (*release)(struct object *o))

@@ -91,10 +91,12 @@ void session_unlock(struct session *s)
 /* Under ss->lock. */
 static bool grow(struct sessions *ss)
 {
-    struct session *chunk = ss->n_chunks < CHUNKS ? calloc(CHUNK, sizeof *chunk) : NULL;
+    struct session *chunk =
+        ss->n_chunks < CHUNKS ? aligned_alloc(_Alignof(struct session), CHUNK * sizeof *chunk) : NULL;
 
     if (chunk == NULL)
         return false;
+    memset(chunk, 0, CHUNK * sizeof *chunk);
     for (uint32_t i = CHUNK; i-- > 0;) {
         pthread_mutex_init(&chunk[i].lock, NULL);
         chunk[i].index = ss->n_chunks * CHUNK + i;

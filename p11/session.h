@@ -5,6 +5,7 @@
 #ifndef PPK_P11_SESSION_H
 #define PPK_P11_SESSION_H
 
+#include "base/thread.h"
 #include "p11/key.h"
 #include "p11/sign.h"
 
@@ -13,7 +14,7 @@
 struct search;
 
 struct session {
-    pthread_mutex_t lock;
+    _Alignas(THREAD_LINE) pthread_mutex_t lock;
     _Atomic CK_SESSION_HANDLE handle; /* 0: closed */
     _Atomic(struct slot *) slot;
     _Atomic bool rw;

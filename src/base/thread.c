@@ -2,6 +2,10 @@
 #include "base/thread.h"
 
 #include <signal.h>
+#include <stdatomic.h>
+
+static _Atomic unsigned next_number;
+static _Thread_local unsigned number __attribute__((tls_model("initial-exec"))); /* + 1; 0: none yet */
 
 bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *context)
 {
@@ -18,4 +22,56 @@ bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return started;
+}
+
+unsigned thread_number(void)
+{
+    while (number == 0) /* also where the count comes round */
+        number = atomic_fetch_add_explicit(&next_number, 1, memory_order_relaxed) + 1;
+    return number - 1;
+}
+
+bool wide_lock_init(struct wide_lock *l)
+{
+    for (size_t i = 0; i < THREAD_LANES; i++) {
+        if (pthread_rwlock_init(&l->lanes[i].lock, NULL) != 0) {
+            while (i > 0)
+                pthread_rwlock_destroy(&l->lanes[--i].lock);
+            return false;
+        }
+    }
+    return true;
+}
+
+void wide_lock_destroy(struct wide_lock *l)
+{
+    for (size_t i = 0; i < THREAD_LANES; i++)
+        pthread_rwlock_destroy(&l->lanes[i].lock);
+}
+
+static pthread_rwlock_t *lane_mine(struct wide_lock *l)
+{
+    return &l->lanes[thread_number() % THREAD_LANES].lock;
+}
+
+void wide_lock_read(struct wide_lock *l)
+{
+    pthread_rwlock_rdlock(lane_mine(l));
+}
+
+void wide_lock_read_end(struct wide_lock *l)
+{
+    pthread_rwlock_unlock(lane_mine(l));
+}
+
+void wide_lock_write(struct wide_lock *l)
+{
+    for (size_t i = 0; i < THREAD_LANES; i++)
+        pthread_rwlock_wrlock(&l->lanes[i].lock);
+}
+
+void wide_lock_write_end(struct wide_lock *l)
+{
+    for (size_t i = THREAD_LANES; i-- > 0;)
+        pthread_rwlock_unlock(&l->lanes[i].lock);
 }

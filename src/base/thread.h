@@ -11,4 +11,32 @@
  * To be joined by the caller. False: there is none. */
 bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *context);
 
+/* What threads write in every call is kept on lines of memory that they do not share: 128 bytes, since
+ * processors fetch lines in pairs. */
+#define THREAD_LINE 128
+
+/* The calling thread's number: threads are counted as they first ask. What there are only a few of is chosen
+ * by it, modulo how many. */
+unsigned thread_number(void);
+
+/* A lock for what is read all the time and seldom changed: each reader locks only a part of it, which hardly
+ * any other thread uses; who writes locks all parts. No nesting. */
+#define THREAD_LANES 16
+
+struct wide_lock {
+    struct {
+        _Alignas(THREAD_LINE) pthread_rwlock_t lock;
+    } lanes[THREAD_LANES];
+};
+
+/* False: no memory. */
+bool wide_lock_init(struct wide_lock *l);
+void wide_lock_destroy(struct wide_lock *l);
+
+void wide_lock_read(struct wide_lock *l);
+void wide_lock_read_end(struct wide_lock *l); /* by the same thread */
+
+void wide_lock_write(struct wide_lock *l);
+void wide_lock_write_end(struct wide_lock *l);
+
 #endif

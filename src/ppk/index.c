@@ -11,21 +11,14 @@ enum { FIRST_BUCKETS = 2, LARGE_BUCKETS = 1024 /* of a shard */ };
 bool index_init(struct ppk_index *x)
 {
     hash_key_make(&x->key);
-    for (size_t i = 0; i < INDEX_SHARDS; i++)
-        if (pthread_rwlock_init(&x->shards[i].lock, NULL)) {
-            while (i)
-                pthread_rwlock_destroy(&x->shards[--i].lock);
-            return false;
-        }
-    return true;
+    return wide_lock_init(&x->lock);
 }
 
 void index_destroy(struct ppk_index *x)
 {
-    for (size_t i = 0; i < INDEX_SHARDS; i++) {
+    for (size_t i = 0; i < INDEX_SHARDS; i++)
         free(x->shards[i].buckets);
-        pthread_rwlock_destroy(&x->shards[i].lock);
-    }
+    wide_lock_destroy(&x->lock);
 }
 
 static uint32_t index_hash(const struct ppk_index *x, struct span key)
@@ -53,13 +46,13 @@ struct ppk *index_find(struct ppk_index *x, struct span key)
     uint32_t hash = index_hash(x, key);
     struct index_shard *shard = &x->shards[shard_of(hash)];
 
-    pthread_rwlock_rdlock(&shard->lock);
+    wide_lock_read(&x->lock);
     struct ppk *p = shard_find(shard, hash, key);
     if (p && p->state == PPK_SHOWN)
         ppk_ref(p);
     else
         p = NULL;
-    pthread_rwlock_unlock(&shard->lock);
+    wide_lock_read_end(&x->lock);
     return p;
 }
 
@@ -96,10 +89,10 @@ uint64_t index_expect(struct ppk_index *x, struct span key)
         return 0;
     uint32_t hash = index_hash(x, key);
     struct index_shard *shard = &x->shards[shard_of(hash)];
-    pthread_rwlock_rdlock(&shard->lock);
+    wide_lock_read(&x->lock);
     if (shard->buckets)
         __builtin_prefetch((const void *)&shard->buckets[hash & shard->mask]);
-    pthread_rwlock_unlock(&shard->lock);
+    wide_lock_read_end(&x->lock);
     return UINT64_C(1) << 32 | hash;
 }
 
@@ -110,9 +103,9 @@ void index_expect_more(struct ppk_index *x, uint64_t expected)
 
     if (!expected)
         return;
-    pthread_rwlock_rdlock(&shard->lock);
+    wide_lock_read(&x->lock);
     const struct ppk *p = shard->buckets ? shard->buckets[hash & shard->mask] : NULL;
-    pthread_rwlock_unlock(&shard->lock);
+    wide_lock_read_end(&x->lock);
     if (p) { /* it may be freed by now: this only reads ahead */
         __builtin_prefetch(&p->handle);
         __builtin_prefetch(p->id + 8);
@@ -127,7 +120,7 @@ bool index_add(struct ppk_index *x, struct ppk *ppk)
     id_keys_make(ppk_id(ppk), &keys);
     ppk->hash = index_hash(x, ppk->hex_text ? keys.key[0] : ppk_id(ppk));
     struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
-    pthread_rwlock_wrlock(&shard->lock);
+    wide_lock_write(&x->lock);
     if (!shard->buckets)
         added = shard_resize(shard, FIRST_BUCKETS);
     else if (shard->count > shard->mask && shard->mask < UINT32_MAX / 4)
@@ -140,7 +133,7 @@ bool index_add(struct ppk_index *x, struct ppk *ppk)
         *bucket = ppk;
         shard->count++;
     }
-    pthread_rwlock_unlock(&shard->lock);
+    wide_lock_write_end(&x->lock);
     return added;
 }
 
@@ -161,9 +154,9 @@ void index_state(struct ppk_index *x, struct ppk *ppk, enum ppk_state state)
 {
     struct index_shard *shard = &x->shards[shard_of(ppk->hash)];
 
-    pthread_rwlock_wrlock(&shard->lock);
+    wide_lock_write(&x->lock);
     ppk->state = (uint8_t)state;
     if (state == PPK_GONE)
         shard_remove(shard, ppk);
-    pthread_rwlock_unlock(&shard->lock);
+    wide_lock_write_end(&x->lock);
 }

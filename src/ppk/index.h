@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The index of PPKs by canonical ID. Chained through the PPKs themselves, in shards with a lock each, so that
- * lookups in several threads do not meet. Who changes it holds the store's lock as well; so who holds that
- * may read without a shard's lock. */
+/* The index of PPKs by canonical ID. Chained through the PPKs themselves; in shards, so that one grows at a
+ * time. Lookups in several threads do not meet. Who changes it holds the store's lock as well as its own; so
+ * who holds that may read without the index's. */
 #ifndef PPK_PPK_INDEX_H
 #define PPK_PPK_INDEX_H
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "ppk/ppk_store.h"
-
-#include <pthread.h>
 
 enum ppk_state {
     PPK_HIDDEN, /* in the index, so that its ID is taken, but still to be told to the token */
@@ -20,13 +19,13 @@ enum ppk_state {
 enum { INDEX_SHARDS = 64 };
 
 struct index_shard {
-    _Alignas(64) pthread_rwlock_t lock;
     struct ppk **buckets;
     uint32_t mask; /* number of buckets, a power of two, less one */
     uint32_t count;
 };
 
 struct ppk_index {
+    struct wide_lock lock;
     struct index_shard shards[INDEX_SHARDS];
     struct hash_key key;
     _Atomic bool large; /* too large for the processor's caches */
@@ -36,7 +35,7 @@ struct ppk_index {
 bool index_init(struct ppk_index *x);
 void index_destroy(struct ppk_index *x);
 
-/* The shown PPK of a canonical ID, with a reference for the caller, or NULL. Takes the shard's lock. */
+/* The shown PPK of a canonical ID, with a reference for the caller, or NULL. Takes the index's lock. */
 struct ppk *index_find(struct ppk_index *x, struct span key);
 
 /* Before an index_find() that is to come, as ppk_store_expect() does. */
