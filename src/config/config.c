@@ -233,14 +233,26 @@ static void parser_free(struct parser *p)
     free(p);
 }
 
+static bool syntax_add(struct parser *p, const struct config_command *command, struct fault *fault)
+{
+    struct syntax *s = &p->syntaxes[p->n_syntaxes++];
+
+    if (!syntax_compile(s, &p->tokens[p->n_tokens], command, fault))
+        return false;
+    p->n_tokens += s->n_tokens;
+    return true;
+}
+
 static struct parser *parser_new(const struct config_language *l, void *context, const char *name,
                                  struct config_errors *errors)
 {
-    struct parser *p = calloc(1, sizeof *p);
+    struct parser *p = malloc(sizeof *p);
     const char *slash = strrchr(name, '/');
     struct fault fault = {""};
     char *directory;
 
+    if (p != NULL)
+        memset(p, 0, offsetof(struct parser, tokens));
     if (p == NULL || (p->line = secmem_alloc(LINE_FIRST + 1)) == NULL) {
         config_error(errors, 0, "no secret memory left");
         goto failed;
@@ -252,11 +264,11 @@ static struct parser *parser_new(const struct config_language *l, void *context,
     p->call.errors = errors;
     p->call.directory = p->directory;
     for (size_t i = 0; i < l->n_commands && i < CONFIG_COMMANDS_MAX; i++) {
-        if (!syntax_compile(&p->syntaxes[p->n_syntaxes++], &l->commands[i], &fault))
+        if (!syntax_add(p, &l->commands[i], &fault))
             goto failed_syntax;
     }
     for (size_t i = 0; i < BUILT_INS; i++) {
-        if (!syntax_compile(&p->syntaxes[p->n_syntaxes++], &built_ins[i], &fault))
+        if (!syntax_add(p, &built_ins[i], &fault))
             goto failed_syntax;
     }
     directory = slash == NULL ? strdup(".") : strndup(name, slash == name ? 1 : (size_t)(slash - name));
@@ -346,6 +358,7 @@ out:
 
 bool config_language_check(const struct config_language *l, struct fault *fault)
 {
+    struct token tokens[SYNTAX_TOKENS_MAX];
     struct syntax s;
 
     if (l->n_commands > CONFIG_COMMANDS_MAX || l->n_levels > CONFIG_LEVELS_MAX || l->n_levels == 0) {
@@ -355,7 +368,7 @@ bool config_language_check(const struct config_language *l, struct fault *fault)
     for (size_t i = 0; i < l->n_commands; i++) {
         const struct config_command *c = &l->commands[i];
 
-        if (!syntax_compile(&s, c, fault))
+        if (!syntax_compile(&s, tokens, c, fault))
             return false;
         if (c->levels == 0 || c->levels >> l->n_levels != 0 || c->opens >= l->n_levels || c->apply == NULL ||
             c->help == NULL) {

@@ -103,9 +103,10 @@ static void ranges_manual(const struct syntax *s, struct text *out)
 static void command_manual(const struct config_command *c, struct text *out)
 {
     size_t close = SIZE_MAX;
+    struct token tokens[SYNTAX_TOKENS_MAX];
     struct syntax s;
 
-    if (!syntax_compile(&s, c, NULL))
+    if (!syntax_compile(&s, tokens, c, NULL))
         return;
     text_printf(out, ".It Xo\n");
     for (size_t i = 0; i < s.n_tokens; i++) {

@@ -32,6 +32,8 @@ struct parser {
     bool too_long;
     unsigned secret_line; /* the first with a clear secret, or 0 */
     char directory[PATH_MAX];
+    size_t n_tokens;
+    struct token tokens[SYNTAXES_MAX * SYNTAX_TOKENS_MAX]; /* last: what is not used is never touched */
 };
 
 /* Is the command one of this level? */

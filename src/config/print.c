@@ -43,9 +43,10 @@ static bool option_wanted(const struct syntax *s, size_t i, const char *const *v
 void config_print(struct config_printer *p, const char *const *values, size_t n, const void *object)
 {
     const struct config_command *command = p->command;
+    struct token tokens[SYNTAX_TOKENS_MAX];
     struct syntax s;
 
-    if (!syntax_compile(&s, command, NULL))
+    if (!syntax_compile(&s, tokens, command, NULL))
         return;
     if (p->depth == 0 && p->only_name != NULL &&
         (n == 0 || values[0] == NULL || strcmp(values[0], p->only_name) != 0))

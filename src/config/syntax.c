@@ -140,10 +140,10 @@ static bool sequence_compile(struct syntax *s, const char *text, const char *end
     return s->n_values <= CONFIG_VALUES_MAX;
 }
 
-bool syntax_compile(struct syntax *s, const struct config_command *command, struct fault *fault)
+bool syntax_compile(struct syntax *s, struct token *tokens, const struct config_command *command,
+                    struct fault *fault)
 {
-    memset(s, 0, sizeof *s);
-    s->command = command;
+    *s = (struct syntax){.command = command, .tokens = tokens};
     if (!sequence_compile(s, command->syntax, command->syntax + strlen(command->syntax), false)) {
         fault_set(fault, "the syntax \"%s\" is wrong near token %zu", command->syntax, s->n_tokens + 1);
         return false;

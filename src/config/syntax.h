@@ -32,15 +32,17 @@ struct token {
 
 struct syntax {
     const struct config_command *command;
-    struct token tokens[SYNTAX_TOKENS_MAX];
+    struct token *tokens;
     size_t n_tokens;
     size_t head; /* keywords that begin it */
     size_t n_values;
     bool secret; /* has a secret argument: then no word of a line is ever quoted in an error */
 };
 
-/* False with the reason in `fault`: the table is wrong. */
-bool syntax_compile(struct syntax *s, const struct config_command *command, struct fault *fault);
+/* Into `tokens`, where there is room for SYNTAX_TOKENS_MAX of them. False with the reason in `fault`: the
+ * table is wrong. */
+bool syntax_compile(struct syntax *s, struct token *tokens, const struct config_command *command,
+                    struct fault *fault);
 
 /* Matches the words behind the head's against the rest of the syntax. False with the reason in `fault`. */
 bool syntax_match(const struct syntax *s, const struct words *w, struct config_value *values, bool *present,
