@@ -130,10 +130,37 @@ static void log_answer(const struct http_exchange *x, int status, const char *re
               (unsigned long long)(clock_ms() - x->began));
 }
 
+static void wiped_free(const void *data, size_t len, void *context)
+{
+    (void)data;
+    (void)len;
+    secmem_free(context);
+}
+
+/* libevent makes a TLS record of each piece of memory that is to be sent, here of the head and of the body.
+ * One piece is one record, and wakes the client once. Where there is no memory, they go as they are. */
+static void output_join(struct evbuffer *out)
+{
+    const size_t len = evbuffer_get_length(out);
+    struct evbuffer *joined = evbuffer_new();
+    char *bytes = secmem_alloc(len); /* there is a key in it */
+
+    if (joined != NULL && bytes != NULL && evbuffer_copyout(out, bytes, len) == (ev_ssize_t)len &&
+        evbuffer_add_reference(joined, bytes, len, wiped_free, bytes) == 0) {
+        bytes = NULL;
+        if (evbuffer_drain(out, len) == 0) /* which wipes the body that was */
+            evbuffer_add_buffer(out, joined);
+    }
+    secmem_free(bytes);
+    if (joined != NULL)
+        evbuffer_free(joined);
+}
+
 /* Sends `body` (NULL: nothing) and ends the exchange. */
 static void finish(struct http_exchange *x, int status, const char *reason, struct evbuffer *body)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(x->req);
+    struct evhttp_connection *connection = evhttp_request_get_connection(x->req);
     const struct connection *c = connection_of(x->req);
 
     log_answer(x, status, reason);
@@ -149,6 +176,8 @@ static void finish(struct http_exchange *x, int status, const char *reason, stru
     if (x->quota != NULL)
         quota_answered(x->quota);
     evhttp_send_reply(x->req, status, status_text(status), body);
+    if (connection != NULL)
+        output_join(bufferevent_get_output(evhttp_connection_get_bufferevent(connection)));
     skipd_conf_free(x->conf);
     free(x);
 }
@@ -163,13 +192,6 @@ void http_answer_json(struct http_exchange *x, const char *json)
         finish(x, 503, "no memory", NULL);
     if (body != NULL)
         evbuffer_free(body);
-}
-
-static void wiped_free(const void *data, size_t len, void *context)
-{
-    (void)data;
-    (void)len;
-    secmem_free(context);
 }
 
 bool http_answer_secret(struct http_exchange *x, char *json, size_t len)

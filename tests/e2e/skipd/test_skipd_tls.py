@@ -124,6 +124,14 @@ class Tls(PairCase):
         self.assertNotIn(b"HTTP/", answer)
         self.assertNotIn(b"localSystemID", answer)
 
+    def test_an_answer_is_one_record(self):
+        for path in ("/key?remoteSystemID=Bob", "/capabilities", "/nothing"):
+            with socket.create_connection(("127.0.0.1", self.alice.port), timeout=5) as plain, \
+                    self.a.context.wrap_socket(plain, server_hostname="localhost") as tls:
+                tls.sendall(f"GET {path} HTTP/1.1\r\nHost: skip\r\n\r\n".encode())
+                answer = tls.recv(1 << 16)  # of one record at most
+            self.assertTrue(answer.startswith(b"HTTP/1.1 ") and answer.endswith(b"}"), answer)
+
     def test_clean_close(self):
         # a client that asks for the end of the connection gets TLS's close_notify: no truncation
         client = self.client("enc-a", self.alice)
