@@ -44,7 +44,7 @@ def main():
         alice, bob = KeySource(folder, "Alice"), KeySource(folder, "Bob")
         for source, other, client in ((alice, bob, "enc-a"), (bob, alice, "enc-b")):
             source.clients = f"client {client}\n certificate san {client}\n"
-            source.extra = "max-keys 1000000\nmax-connections 1000 per-client 500\n"
+            source.extra = "max-keys 1000000\nmax-connections 1000 per-client 500\nmax-requests 1000 per-second 1000000\n"
             source.peer(other)
         alice.start()
         bob.start()

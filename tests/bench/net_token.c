@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "net_token.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,48 +73,58 @@ uint64_t net_token_by_id(struct net_token *t, CK_SESSION_HANDLE session, const c
     return rv == CKR_OK && n == 1 ? took : 0;
 }
 
-struct member {
+/* Threads with a session each, which begin at once and take turn by turn what is to be done next. */
+struct crowd {
     struct net_token *token;
-    CK_SESSION_HANDLE session;
     const char (*ids)[NET_ID_MAX + 1];
     size_t n;
-    bool good;
+    _Atomic size_t next;
+    _Atomic bool failed;
+    pthread_barrier_t start;
+};
+
+struct member {
+    struct crowd *crowd;
+    CK_SESSION_HANDLE session;
+    pthread_t thread;
 };
 
 static void *work(void *context)
 {
-    struct member *m = context;
+    const struct member *m = context;
+    struct crowd *c = m->crowd;
+    size_t i;
 
-    m->good = true;
-    for (size_t i = 0; i < m->n && m->good; i++)
-        m->good = (m->ids ? net_token_by_id(m->token, m->session, m->ids[i])
-                          : net_token_new_key(m->token, m->session)) != 0;
+    (void)pthread_barrier_wait(&c->start);
+    while ((i = c->next++) < c->n && !c->failed)
+        if (!(c->ids ? net_token_by_id(c->token, m->session, c->ids[i])
+                     : net_token_new_key(c->token, m->session)))
+            c->failed = true;
     return NULL;
 }
 
-uint64_t net_token_crowd(struct net_token *t, const char *keyring, unsigned threads, size_t each,
+uint64_t net_token_crowd(struct net_token *t, const char *keyring, unsigned threads, size_t n,
                          const char (*ids)[NET_ID_MAX + 1])
 {
     struct member members[NET_THREADS_MAX];
-    pthread_t id[NET_THREADS_MAX];
-    bool good = true;
+    struct crowd c = {.token = t, .ids = ids, .n = n};
 
+    (void)pthread_barrier_init(&c.start, NULL, threads + 1);
     for (unsigned i = 0; i < threads; i++) {
-        members[i] = (struct member){t, net_token_open(t, keyring), ids ? ids + i * each : NULL, each, false};
-        good = good && members[i].session != CK_INVALID_HANDLE;
-    }
-    uint64_t before = now_ns();
-    for (unsigned i = 0; i < threads; i++)
-        if (pthread_create(&id[i], NULL, work, &members[i]) != 0) {
+        members[i] = (struct member){.crowd = &c, .session = net_token_open(t, keyring)};
+        c.failed = c.failed || members[i].session == CK_INVALID_HANDLE;
+        if (pthread_create(&members[i].thread, NULL, work, &members[i]) != 0) {
             perror("ppk-bench-net");
             exit(1);
         }
-    for (unsigned i = 0; i < threads; i++)
-        (void)pthread_join(id[i], NULL);
-    uint64_t took = now_ns() - before;
-    for (unsigned i = 0; i < threads; i++) {
-        good = good && members[i].good;
-        (void)t->f->C_CloseSession(members[i].session);
     }
-    return good ? took : 0;
+    uint64_t before = now_ns();
+    (void)pthread_barrier_wait(&c.start);
+    for (unsigned i = 0; i < threads; i++)
+        (void)pthread_join(members[i].thread, NULL);
+    uint64_t took = now_ns() - before;
+    for (unsigned i = 0; i < threads; i++)
+        (void)t->f->C_CloseSession(members[i].session);
+    (void)pthread_barrier_destroy(&c.start);
+    return c.failed ? 0 : took;
 }

@@ -23,9 +23,8 @@ CK_SESSION_HANDLE net_token_open(struct net_token *t, const char *keyring);
 uint64_t net_token_new_key(struct net_token *t, CK_SESSION_HANDLE session);
 uint64_t net_token_by_id(struct net_token *t, CK_SESSION_HANDLE session, const char *id);
 
-/* `each` PPKs in each of some threads with a session of its own: new ones, or those of each * threads IDs.
- * The nanoseconds in all, or 0. */
-uint64_t net_token_crowd(struct net_token *t, const char *keyring, unsigned threads, size_t each,
+/* `n` PPKs by some threads with a session each: new ones, or those of n IDs. The nanoseconds in all, or 0. */
+uint64_t net_token_crowd(struct net_token *t, const char *keyring, unsigned threads, size_t n,
                          const char (*ids)[NET_ID_MAX + 1]);
 
 #endif
