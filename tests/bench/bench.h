@@ -73,6 +73,7 @@ struct worker {
     CK_SESSION_HANDLE session;
     CK_OBJECT_HANDLE key, seed_key;
     EVP_MAC_CTX *mac;
+    const uint32_t *place; /* in the memory that is read */
     uint64_t iterations, random;
     uint64_t started, ended;
     uint64_t cpu; /* nanoseconds of its thread's processor time */
@@ -82,6 +83,7 @@ struct worker {
 struct operation {
     const char *name, *text;
     bool bare;      /* OpenSSL itself can do it */
+    bool machine;   /* needs neither a module nor OpenSSL; beside the latter */
     bool needs_prf; /* only modules that have prf+ */
     bool ours;      /* only our own module */
     bool finds;     /* depends on the number of objects */

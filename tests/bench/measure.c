@@ -88,7 +88,9 @@ static bool applies(const struct subject *s, const struct operation *op)
 {
     if (op->held != s->held || (op->ours && !s->ours && !s->bare))
         return false;
-    return s->bare ? op->bare : !op->needs_prf || s->prf_plus != 0;
+    if (op->machine || s->bare)
+        return s->bare && (op->machine || op->bare);
+    return !op->needs_prf || s->prf_plus != 0;
 }
 
 /* Measures an operation with each of these numbers of threads. */

@@ -263,6 +263,52 @@ static bool find_miss(struct worker *w)
     return find(w, UINT64_C(1) << 40, 0);
 }
 
+/* ---- the machine's memory ---- */
+
+/* As much as a million PPKs take; each line says which one is read next, in one circle of all. */
+enum { LINE = 64, LINES = 2 << 20 };
+
+static uint32_t *lines;
+
+static void lines_make(void)
+{
+    uint32_t *order = malloc(LINES * sizeof *order);
+    uint64_t random = 1;
+
+    lines = aligned_alloc(LINE, (size_t)LINES * LINE);
+    for (uint32_t i = 0; order && lines && i < LINES; i++) { /* shuffled while it grows */
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        const uint32_t at = (uint32_t)((random >> 32) % (i + 1));
+        order[i] = order[at];
+        order[at] = i;
+    }
+    for (uint32_t i = 0; order && lines && i < LINES; i++)
+        lines[(size_t)order[i] * (LINE / sizeof *lines)] = order[(i + 1) % LINES];
+    free(order);
+}
+
+static bool prepare_read(struct worker *w)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static _Atomic uint32_t next;
+
+    (void)pthread_once(&once, lines_make);
+    if (lines) /* another place for each thread */
+        w->place = &lines[(size_t)(next++ * 0x9e3779b9u % LINES) * (LINE / sizeof *lines)];
+    return lines || keep(w, CKR_HOST_MEMORY);
+}
+
+static bool read_once(struct worker *w)
+{
+    w->place = &lines[(size_t)*w->place * (LINE / sizeof *lines)];
+    return true;
+}
+
+static void finish_read(struct worker *w)
+{
+    w->place = NULL;
+}
+
 const struct operation operations[] = {
     {.name = "derive-sha256-32",
      .text = "prf+ SHA-256, seed 32, out 32; destroy",
@@ -341,6 +387,12 @@ const struct operation operations[] = {
      .prepare = prepare_key,
      .once = session_once,
      .finish = finish},
+    {.name = "read-memory",
+     .text = "one read from memory, among 128 MiB",
+     .machine = true,
+     .prepare = prepare_read,
+     .once = read_once,
+     .finish = finish_read},
     {.name = "find-hit",
      .text = "find by CKA_ID, hit",
      .finds = true,
