@@ -2,6 +2,7 @@
 /* Each allocation of a load fails in turn: the load fails with a text, or succeeds with everything in place;
  * nothing leaks (the sanitizer looks) and nothing crashes. */
 #include "config/type6.h"
+#include "failing.h"
 #include "keyring/keyring.h"
 
 // clang-format off
@@ -14,62 +15,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long countdown; /* the allocation that fails; 0: none does */
-
-static bool fails_now(void)
-{
-    return countdown > 0 && --countdown == 0;
-}
-
-/* The linker puts these in front of the real ones (--wrap), for all of our own objects. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
+/* The linker puts these in front of the real ones (--wrap), as failing.c's. */
 void *__real_secmem_alloc(size_t size);
 struct secret *__real_secret_new(const void *value, size_t len);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
 void *__wrap_secmem_alloc(size_t size);
 struct secret *__wrap_secret_new(const void *value, size_t len);
 
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(p, size);
-}
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails_now() ? NULL : __real_reallocarray(p, n, size);
-}
-char *__wrap_strdup(const char *s)
-{
-    return fails_now() ? NULL : __real_strdup(s);
-}
-char *__wrap_strndup(const char *s, size_t n)
-{
-    return fails_now() ? NULL : __real_strndup(s, n);
-}
 void *__wrap_secmem_alloc(size_t size)
 {
-    return fails_now() ? NULL : __real_secmem_alloc(size);
+    return failing_now() ? NULL : __real_secmem_alloc(size);
 }
 struct secret *__wrap_secret_new(const void *value, size_t len)
 {
-    return fails_now() ? NULL : __real_secret_new(value, len);
+    return failing_now() ? NULL : __real_secret_new(value, len);
 }
 
 static const char input[] =
@@ -101,10 +59,9 @@ static void test_load(void **state)
         bool failed;
 
         assert_true(n < 5000);
-        countdown = n;
+        failing_after = n - 1;
         c = configuration_parse("t", input, strlen(input), &errors);
-        failed = countdown == 0; /* an allocation has failed */
-        countdown = 0;
+        failed = failing_end();
         if (c == NULL) {
             assert_true(failed);
             assert_true(errors.failed || errors.len > 0);
@@ -133,10 +90,9 @@ static void test_errors(void **state)
         struct text errors = {0};
 
         assert_true(n < 5000);
-        countdown = n;
+        failing_after = n - 1;
         assert_null(configuration_parse("t", wrong, strlen(wrong), &errors));
-        all = countdown > 0;
-        countdown = 0;
+        all = !failing_end();
         text_free(&errors);
     }
 }
@@ -153,9 +109,9 @@ static void test_unlock(void **state)
         struct fault fault = {""};
 
         assert_true(n < 500);
-        countdown = n;
+        failing_after = n - 1;
         unlocked = configuration_unlock(c, "correct horse", 13, &fault);
-        countdown = 0;
+        (void)failing_end();
         assert_int_equal(c->sealed, !unlocked);
         assert_int_equal(c->keyrings[0].peers[1].psk.value != NULL, unlocked);
         assert_int_equal(fault.text[0] == '\0', unlocked);

@@ -2,69 +2,14 @@
 /* Each allocation fails in turn, through the store's main flows: no crash, no leak (LeakSanitizer), a clear
  * result, and the same call works afterwards. */
 #include "double.h"
+#include "failing.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static long fail_at = -1; /* so many allocations succeed, then one fails; < 0: none does */
-static bool failed;
-
-static bool fails(void)
-{
-    if (fail_at < 0 || fail_at-- > 0)
-        return false;
-    failed = true;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-void *__real_aligned_alloc(size_t alignment, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-void *__wrap_aligned_alloc(size_t alignment, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(alignment, n);
-}
 
 static struct world w;
 
@@ -103,7 +48,7 @@ static bool flow(void)
     if (ok)
         assert_int_equal(visited, 2);
 out:
-    fail_at = -1;
+    failing_after = -1;
     for (size_t i = 0; i < 4; i++)
         ppk_release(ppk[i]);
     if (w.store && !ok) { /* what failed for want of memory works once there is some */
@@ -123,10 +68,9 @@ static void test_each_allocation_fails(void **state)
     for (; !ok && n < 1000; n++) {
         world_make(&w, 2, 2);
         double_key(&w.sources[1], ID_A, 7, NULL);
-        failed = false;
-        fail_at = n;
-        ok = flow() && !failed;
-        fail_at = -1;
+        failing_after = n;
+        ok = flow();
+        ok = !failing_end() && ok;
         world_end(&w);
     }
     print_message("%ld allocations failed in turn\n", n - 1);

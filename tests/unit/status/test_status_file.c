@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Status files of whomever: what is not of its type or within its bounds is refused as a whole, each
  * allocation may fail, and sums stay within their numbers. */
+#include "failing.h"
 #include "status/directory.h"
 #include "status/status.h"
 
@@ -8,7 +9,6 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -29,56 +29,6 @@ static const char good_text[] =
     "  \"servers\": [{\"name\": \"h:1\", \"state\": \"connected\", \"failures\": 1, \"last-error\": \"x\","
     "   \"last-error-at\": 2, \"capabilities\": {\"entropy\": true, \"key\": true, \"algorithm\": \"a\","
     "   \"local-identifier\": \"l\", \"remote-identifiers\": [\"r\", \"s\"]}}]}]}";
-
-/* ---- allocations that fail ---- */
-
-static long fail_at = -1;
-
-static bool fails(void)
-{
-    if (fail_at < 0 || fail_at-- > 0)
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-
-/* ---- */
 
 static json_t *good_root(void)
 {
@@ -356,9 +306,9 @@ static void test_no_memory(void **state)
     bool good = false;
 
     for (; !good && n < 1000; n++) {
-        fail_at = n;
-        good = memory_flow(text) && fail_at >= 0;
-        fail_at = -1;
+        failing_after = n;
+        good = memory_flow(text);
+        good = !failing_end() && good;
     }
     print_message("%ld allocations failed in turn\n", n - 1);
     assert_true(good);
@@ -423,12 +373,12 @@ static void test_directory(void **state)
     assert_null(strstr(d.complaints.s, "84-"));
     status_directory_clear(&d);
     for (long n = 0; n < 200; n++) { /* whatever fails: no crash, and nothing that is not whole */
-        fail_at = n;
+        failing_after = n;
         if (status_directory_read(&d, directory, &fault))
             for (size_t i = 0; i < d.n; i++)
                 assert_int_equal(d.files[i].process.n_profiles, 1);
         status_directory_clear(&d);
-        fail_at = -1;
+        (void)failing_end();
     }
     assert_false(status_directory_read(&d, path_of("nowhere"), &fault));
     assert_non_null(strstr(fault.text, "nowhere"));
