@@ -22,9 +22,9 @@ enum argument_type {
 
 struct token {
     enum token_kind kind;
+    enum argument_type type;
     const char *name; /* keyword, argument's name, "a|b"; in the syntax' text, not terminated */
     size_t len;
-    enum argument_type type;
     uint64_t min, max; /* of the number, or of the word's bytes */
     size_t inside;     /* an option: how many of the following tokens it is made of */
     int value;         /* index in config_call's values, or -1 */
