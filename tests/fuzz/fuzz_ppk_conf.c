@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ppk.conf: whatever a file holds, it is either a configuration or a list of mistakes, each with its line. */
-#include "base/secret.h"
+#include "warm.h"
+
 #include "keyring/keyring.h"
 
 #include <stdlib.h>
@@ -9,19 +10,10 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void *kept[5];
-
-/* The arena gives its last page back, and locks a new one for the next configuration: a piece of each size in
- * use keeps it from that, which takes more time than all else. */
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    static const char bytes[64];
-    static const size_t sizes[] = {16, 24, 32, 64};
-
     (void)argc, (void)argv;
-    kept[0] = secmem_alloc(1001); /* a line's */
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        kept[i + 1] = secret_new(bytes, sizes[i]);
+    arena_warm();
     return 0;
 }
 
