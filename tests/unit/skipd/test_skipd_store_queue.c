@@ -19,7 +19,7 @@ struct store {
     atomic_uint open; /* puts of the open transaction */
     unsigned largest; /* puts of one committed transaction */
     atomic_bool fail_commit;
-    atomic_uint slow_us; /* of a commit */
+    atomic_bool held; /* a commit waits for the end of that */
 };
 
 /* A row whose ID begins so makes the store fail. */
@@ -36,7 +36,8 @@ static bool begin(struct store *s, struct fault *fault)
 
 static bool commit(struct store *s, struct fault *fault)
 {
-    usleep(s->slow_us);
+    while (s->held)
+        usleep(100);
     if (s->fail_commit) {
         fault_set(fault, "store: the paper burns");
         return false;
@@ -137,13 +138,13 @@ static void run_until(unsigned count)
     assert_int_equal(done_count, count);
 }
 
-static struct store_queue *queue_of(unsigned slow_us)
+static struct store_queue *queue_held(bool held)
 {
     struct fault fault = {0};
     struct store_queue *q = NULL;
 
     memset(&paper, 0, sizeof paper);
-    paper.slow_us = slow_us;
+    paper.held = held;
     done_count = done_failed = 0;
     loop_thread = pthread_self();
     base = event_base_new();
@@ -160,28 +161,30 @@ static void end(struct store_queue *q)
 
 static void commits_in_groups(void **state)
 {
-    struct store_queue *q = queue_of(5000);
+    struct store_queue *q = queue_held(true);
 
     (void)state;
     for (unsigned i = 0; i < 500; i++)
         assert_true(store_queue_add(q, operation(0)));
+    paper.held = false;
     run_until(500);
     assert_int_equal(paper.puts, 500);
     assert_int_equal(done_failed, 0);
-    assert_true(paper.commits <=
-                5); /* the first takes what is there; the rest waits for it and goes together */
+    assert_in_range(paper.commits, 1, 3); /* what expires, what was there first, and all the rest together */
     assert_int_equal(store_queue_waiting(q), 500);
     end(q);
 }
 
 static void reports_only_what_is_committed(void **state)
 {
-    struct store_queue *q = queue_of(30000);
+    struct store_queue *q = queue_held(true);
 
     (void)state;
     assert_true(store_queue_add(q, operation(0)));
-    event_base_loop(base, EVLOOP_NONBLOCK);
-    assert_true(done_count == 0 || paper.commits > 0);
+    for (int i = 0; i < 20; i++, usleep(1000))
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    assert_int_equal(done_count, 0);
+    paper.held = false;
     run_until(1);
     assert_int_equal(paper.commits, 1);
     end(q);
@@ -189,7 +192,7 @@ static void reports_only_what_is_committed(void **state)
 
 static void one_that_fails_fails_alone(void **state)
 {
-    struct store_queue *q = queue_of(2000);
+    struct store_queue *q = queue_held(false);
 
     (void)state;
     for (unsigned i = 0; i < 50; i++)
@@ -202,7 +205,7 @@ static void one_that_fails_fails_alone(void **state)
 
 static void a_commit_that_fails_fails_all(void **state)
 {
-    struct store_queue *q = queue_of(0);
+    struct store_queue *q = queue_held(false);
 
     (void)state;
     paper.fail_commit = true;
@@ -220,7 +223,7 @@ static void a_commit_that_fails_fails_all(void **state)
 
 static void has_a_bound(void **state)
 {
-    struct store_queue *q = queue_of(200000);
+    struct store_queue *q = queue_held(true);
     unsigned added = 0;
     struct store_op *op = NULL;
 
@@ -229,7 +232,7 @@ static void has_a_bound(void **state)
         added++;
     assert_in_range(added, 1000, 20000);
     free(op);
-    paper.slow_us = 0;
+    paper.held = false;
     end(q); /* carries out what was added, and reports it */
     assert_int_equal(done_count, added);
     assert_int_equal(paper.puts, added);
@@ -237,7 +240,7 @@ static void has_a_bound(void **state)
 
 static void expires_by_itself(void **state)
 {
-    struct store_queue *q = queue_of(0);
+    struct store_queue *q = queue_held(false);
 
     (void)state;
     for (int i = 0; i < 3000 && paper.expires == 0; i++) {
