@@ -150,6 +150,13 @@ CK_SESSION_HANDLE harness_session_rw(const char *label)
     return session_open(label, CKF_RW_SESSION);
 }
 
+CK_SESSION_HANDLE harness_start(const char *conf)
+{
+    harness_conf("%s", conf);
+    require_ok(f->C_Initialize(NULL));
+    return harness_session("main");
+}
+
 uint64_t harness_ms(void)
 {
     struct timespec t;

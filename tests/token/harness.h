@@ -38,6 +38,9 @@ CK_SLOT_ID harness_slot(const char *label);
 CK_SESSION_HANDLE harness_session(const char *label);
 CK_SESSION_HANDLE harness_session_rw(const char *label);
 
+/* C_Initialize with this configuration, and a session on its keyring "main". */
+CK_SESSION_HANDLE harness_start(const char *conf);
+
 /* Milliseconds of the monotonic clock. */
 uint64_t harness_ms(void);
 

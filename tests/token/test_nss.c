@@ -118,9 +118,7 @@ static void test_same_as_nss(void **state)
     struct oracle_random r = {0xCE534372};
     static struct inputs in;
     unsigned plus = 0;
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
     for (int round = 0; round < 2000; round++) {
         uint8_t want[600];
         inputs_fill(&in, &r, round);
@@ -155,9 +153,7 @@ static void test_ppk_same_as_nss(void **state)
     (void)state;
     struct oracle_random r = {8784};
     static struct inputs in;
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
     CK_OBJECT_HANDLE ppk = object_by_id(s, MANUAL_1_ID, strlen(MANUAL_1_ID));
     for (int round = 0; round < 400; round++) {
         uint8_t want[600], bytes[64];

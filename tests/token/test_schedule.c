@@ -10,9 +10,7 @@ static uint8_t big[20000];
 
 static void start(void)
 {
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
 }
 
 static void drop(CK_OBJECT_HANDLE o)

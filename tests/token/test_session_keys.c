@@ -11,9 +11,7 @@ static CK_SESSION_HANDLE s;
 
 static void start(void)
 {
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
 }
 
 static size_t count(CK_ATTRIBUTE_TYPE type, const char *value, CK_OBJECT_HANDLE *o)

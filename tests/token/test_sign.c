@@ -13,9 +13,7 @@ static void start(void)
 {
     struct oracle_random r = {1};
     oracle_fill(&r, data, sizeof data);
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
 }
 
 static CK_MECHANISM mechanism(const struct oracle_prf *prf)

@@ -11,9 +11,7 @@ static unsigned long cases;
 
 static void start(void)
 {
-    harness_conf("%s", CONF_MANUAL);
-    require_ok(f->C_Initialize(NULL));
-    s = harness_session("main");
+    s = harness_start(CONF_MANUAL);
     strict = harness_session("strict");
 }
 

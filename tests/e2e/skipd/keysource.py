@@ -275,8 +275,10 @@ class PairCase(unittest.TestCase):
             self.addCleanup(self.end, source)
         self.more_configuration()
         if self.start_both:
-            self.alice.start()
-            self.bob.start()
+            for source in (self.alice, self.bob):
+                source.start(wait=False)
+            for source in (self.alice, self.bob):
+                source.wait_ready()
             self.alice.wait_log("peer 'Bob': link is up")
             self.bob.wait_log("peer 'Alice': link is up")
         self.a, self.b = self.client("enc-a", self.alice), self.client("enc-b", self.bob)
