@@ -23,6 +23,7 @@ tested() {
     skipd_http) echo src/skipd/http.c src/skipd/http_*.c src/skipd/uri.c ;;
     skipd_uri) echo src/skipd/uri.c ;;
     sync_message) echo src/skipd/sync_message.c ;;
+    router_import) echo src/ppkctl/router_import.c ;;
     p11_template) echo p11/template.c p11/attribute.c p11/find.c p11/search.c p11/manage.c p11/key.c p11/generate.c ;;
     p11_mechanism) echo p11/derive.c p11/sign.c p11/wrap.c p11/policy.c p11/mechanism.c ;;
     *) echo p11 ;;
