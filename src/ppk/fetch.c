@@ -124,8 +124,8 @@ static bool answered_inlock(struct asking *a, enum ppk_result *result)
     struct flight *f;
     bool due;
 
-    *result = PPK_OK;
     for (;;) {
+        *result = PPK_OK; /* whatever another's flight has brought before */
         *a->out = store_find_inlock(s, &a->keys, a->deadline);
         if (*a->out)
             return true;

@@ -107,6 +107,34 @@ static void test_one_request_for_one_id(void **state)
     world_end(&w);
 }
 
+/* One thread asks both key sources for an ID, one only the second, and waits for what the first request
+ * brings. It brings nothing; but when the second thread looks, the first may hold the PPK already, from the
+ * second key source. */
+static void test_held_behind_a_miss(void **state)
+{
+    (void)state;
+    enum { TURNS = 60 };
+    char id[33];
+
+    world_make(&w, 2, 2);
+    assert_true(world_store(&w));
+    for (unsigned i = 0; i < TURNS; i++) {
+        snprintf(id, sizeof id, "ab%030x", i);
+        double_key(&w.sources[1], id, (uint8_t)(i + 1), NULL);
+        struct want both = {.id = id}, second = {.id = id, .peer = &w.keyring.peers[1]};
+        double_close(&w.sources[0]);
+        start(&both);
+        double_wait_inside(&w.sources[0], 1);
+        start(&second);
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        double_open(&w.sources[0]);
+        assert_int_equal(end(&both), PPK_OK);
+        assert_int_equal(end(&second), PPK_OK);
+        assert_ptr_equal(both.ppk, second.ppk);
+    }
+    world_end(&w);
+}
+
 static void test_one_request_for_the_next(void **state)
 {
     (void)state;
@@ -448,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_flood),
         cmocka_unit_test(test_flood_is_bounded),
         cmocka_unit_test(test_miss_table),
+        cmocka_unit_test(test_held_behind_a_miss),
         cmocka_unit_test(test_new_key_races_by_id),
         cmocka_unit_test(test_find_while_being_shown),
     };
