@@ -52,7 +52,7 @@ def main(build):
 
         def ask(name, remote, *commands, at, more=()):
             return b.probe("--type", "etsi014", "--ca", "ca.pem", "--cert", name + ".pem", "--key", name + ".key", "--remote", remote,
-                           "--timeout", 1000, *more, *commands, port=at)
+                           "--timeout", 2000, *more, *commands, port=at)
 
         port = serve("requests")
         # A new key at one end is the key of its ID at the other, once.
