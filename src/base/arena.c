@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -77,7 +78,7 @@ struct shard {
     _Atomic uint32_t empty[ARENA_KINDS];     /* slabs kept though nothing is in them */
     size_t slots_used[ARENA_KINDS];
     size_t bytes_used[ARENA_KINDS];
-} __attribute__((aligned(128)));
+} __attribute__((aligned(THREAD_LINE)));
 
 struct arena {
     struct shard shards[SHARDS];
@@ -98,13 +99,7 @@ static struct arena the_arena = {.shards = {SHARD_INIT, SHARD_INIT, SHARD_INIT, 
 
 static unsigned my_shard(void)
 {
-    static _Atomic unsigned next;
-    static _Thread_local unsigned mine
-        __attribute__((tls_model("initial-exec"))); /* plus 1; 4 bytes of static TLS */
-
-    if (!mine)
-        mine = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % SHARDS + 1;
-    return mine - 1;
+    return thread_number() % SHARDS;
 }
 
 /* --- mappings
