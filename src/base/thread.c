@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 static _Atomic unsigned next_number;
-static _Thread_local unsigned number __attribute__((tls_model("initial-exec"))); /* + 1; 0: none yet */
+_Thread_local unsigned thread_number_plus_1;
 
 bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *context)
 {
@@ -24,11 +24,11 @@ bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *
     return started;
 }
 
-unsigned thread_number(void)
+unsigned thread_number_take(void)
 {
-    while (number == 0) /* also where the count comes round */
-        number = atomic_fetch_add_explicit(&next_number, 1, memory_order_relaxed) + 1;
-    return number - 1;
+    while (thread_number_plus_1 == 0) /* also where the count comes round */
+        thread_number_plus_1 = atomic_fetch_add_explicit(&next_number, 1, memory_order_relaxed) + 1;
+    return thread_number_plus_1 - 1;
 }
 
 bool wide_lock_init(struct wide_lock *l)

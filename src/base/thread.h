@@ -17,7 +17,16 @@ bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *
 
 /* The calling thread's number: threads are counted as they first ask. What there are only a few of is chosen
  * by it, modulo how many. */
-unsigned thread_number(void);
+extern _Thread_local unsigned thread_number_plus_1
+    __attribute__((tls_model("initial-exec"))); /* 0: none yet */
+unsigned thread_number_take(void);
+
+static inline unsigned thread_number(void)
+{
+    const unsigned n = thread_number_plus_1;
+
+    return n == 0 ? thread_number_take() : n - 1;
+}
 
 /* A lock for what is read all the time and seldom changed: each reader locks only a part of it, which hardly
  * any other thread uses; who writes locks all parts. No nesting. */
