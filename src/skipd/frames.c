@@ -2,21 +2,14 @@
 #include "skipd/frames.h"
 
 #include "base/secret.h"
+#include "skipd/buffer.h"
 
 #include <openssl/crypto.h>
-
-static void wiped_free(const void *data, size_t len, void *context)
-{
-    (void)data;
-    (void)len;
-    secmem_free(context);
-}
 
 bool frames_send(struct evbuffer *out, const struct sync_message *m)
 {
     uint8_t small[SYNC_FRAME_MAX], *frame = small;
     size_t len = 0;
-    bool ok = false;
 
     if (m->type == SYNC_PUT) {
         frame = secmem_alloc(SYNC_FRAME_MAX);
@@ -26,10 +19,10 @@ bool frames_send(struct evbuffer *out, const struct sync_message *m)
     len = sync_encode(m, frame);
     if (frame == small)
         return len > 0 && evbuffer_add(out, frame, len) == 0;
-    ok = len > 0 && evbuffer_add_reference(out, frame, len, wiped_free, frame) == 0;
-    if (!ok)
-        secmem_free(frame);
-    return ok;
+    if (len > 0)
+        return buffer_add_secret(out, frame, len);
+    secmem_free(frame);
+    return false;
 }
 
 /* Overwrites the first `len` bytes where they lie, and drains them. */

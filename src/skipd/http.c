@@ -3,10 +3,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "skipd/buffer.h"
 #include "skipd/http_server.h"
 #include "skipd/tls.h"
 
-#include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/http_struct.h>
 #include <openssl/err.h>
@@ -130,13 +130,6 @@ static void log_answer(const struct http_exchange *x, int status, const char *re
               (unsigned long long)(clock_ms() - x->began));
 }
 
-static void wiped_free(const void *data, size_t len, void *context)
-{
-    (void)data;
-    (void)len;
-    secmem_free(context);
-}
-
 /* libevent makes a TLS record of each piece of memory that is to be sent, here of the head and of the body.
  * One piece is one record, and wakes the client once. Where there is no memory, they go as they are. */
 static void output_join(struct evbuffer *out)
@@ -145,13 +138,10 @@ static void output_join(struct evbuffer *out)
     struct evbuffer *joined = evbuffer_new();
     char *bytes = secmem_alloc(len); /* there is a key in it */
 
-    if (joined != NULL && bytes != NULL && evbuffer_copyout(out, bytes, len) == (ev_ssize_t)len &&
-        evbuffer_add_reference(joined, bytes, len, wiped_free, bytes) == 0) {
-        bytes = NULL;
-        if (evbuffer_drain(out, len) == 0) /* which wipes the body that was */
-            evbuffer_add_buffer(out, joined);
-    }
-    secmem_free(bytes);
+    /* The draining wipes the body that was. */
+    if (bytes != NULL && buffer_add_secret(joined, bytes, len) &&
+        evbuffer_copyout(out, bytes, len) == (ev_ssize_t)len && evbuffer_drain(out, len) == 0)
+        evbuffer_add_buffer(out, joined);
     if (joined != NULL)
         evbuffer_free(joined);
 }
@@ -204,8 +194,7 @@ bool http_answer_secret(struct http_exchange *x, char *json, size_t len)
         return false;
     }
     body = evbuffer_new();
-    if (body == NULL || evbuffer_add_reference(body, json, len, wiped_free, json) != 0) {
-        secmem_free(json);
+    if (!buffer_add_secret(body, json, len)) {
         if (body != NULL)
             evbuffer_free(body);
         finish(x, 503, "no memory", NULL);
