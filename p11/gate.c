@@ -23,7 +23,6 @@ struct lane {
 };
 
 static struct lane lanes[LANES];
-static _Thread_local struct lane *lane_mine __attribute__((tls_model("initial-exec")));
 static _Thread_local unsigned epoch_mine __attribute__((tls_model("initial-exec")));
 static _Thread_local unsigned depth_mine __attribute__((tls_model("initial-exec"))); /* calls within calls */
 static _Thread_local bool moved_mine __attribute__((tls_model("initial-exec")));
@@ -43,9 +42,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static struct lane *lane(void)
 {
-    if (lane_mine == NULL)
-        lane_mine = &lanes[thread_number() % LANES];
-    return lane_mine;
+    return &lanes[thread_number() % LANES];
 }
 
 static _Atomic long *count(void)

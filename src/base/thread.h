@@ -15,12 +15,12 @@ bool thread_start(pthread_t *thread, size_t stack, void *(*main)(void *), void *
  * processors fetch lines in pairs. */
 #define THREAD_LINE 128
 
-/* The calling thread's number: threads are counted as they first ask. What there are only a few of is chosen
- * by it, modulo how many. */
 extern _Thread_local unsigned thread_number_plus_1
     __attribute__((tls_model("initial-exec"))); /* 0: none yet */
 unsigned thread_number_take(void);
 
+/* The calling thread's number: threads are counted as they first ask. What there are only a few of is chosen
+ * by it, modulo how many. */
 static inline unsigned thread_number(void)
 {
     const unsigned n = thread_number_plus_1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The store as its own files see it. One mutex guards all but the lookups of held PPKs, which take only a
- * shard's lock of the index. It is never held over the network, nor while the token is told of something.
+ * part of the index's lock. It is never held over the network, nor while the token is told of something.
  * Functions named …_inlock are called with it. */
 #ifndef PPK_PPK_STORE_PRIVATE_H
 #define PPK_PPK_STORE_PRIVATE_H

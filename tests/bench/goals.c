@@ -63,7 +63,7 @@ static const struct goal {
      {OURS, "find-ppk-1000", 1},
      .at_most = true,
      .bound = 2},
-    {"the same: what is more than among 1,000, in reads from memory",
+    {"the same: more than among 1,000, in reads from memory",
      {OURS, "find-ppk-1000000", 1},
      {BARE, "read-memory", 1},
      .minus = {OURS, "find-ppk-1000", 1},
