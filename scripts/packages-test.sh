@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Builds the Debian packages, checks them with lintian, and tries them in a throw-away root: an overlay of this system in a mount
 # namespace of its own, which nothing leaves. Needs root. About a minute.
-#   scripts/packages-test.sh [BUILD]      (default: build-packages; the packages stay there)
+#   scripts/packages-test.sh [BUILD]      (default: build-packages; the packages stay there; a build with the prefix /usr is taken as it is)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" -eq 0 ] || { echo "skipped: needs root" >&2; exit 77; }
@@ -11,16 +11,15 @@ packages_install lintian file dpkg-dev fakeroot cmake ninja-build opensc p11-kit
 
 mkdir -p "${1:-build-packages}"
 build=$(cd "${1:-build-packages}" && pwd)
-# The plugin's headers: where PPK_STRONGSWAN says, or what is there already.
-for headers in "${PPK_STRONGSWAN:-}" "$build/strongswan" "$PWD/build/strongswan"; do
-    [ ! -e "$headers/VERSION" ] || break
-done
-[ -e "$headers/VERSION" ] || scripts/strongswan-headers.sh "$headers"
 rm -f "$build"/*.deb
 echo "building the packages ..."
 {
-    cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
-        -DPPK_STRONGSWAN_INCLUDE="$headers"
+    if [ ! -e "$build/CMakeCache.txt" ]; then
+        headers=$PWD/build/strongswan
+        [ -e "$headers/VERSION" ] || scripts/strongswan-headers.sh "$headers"
+        cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
+            -DPPK_STRONGSWAN_INCLUDE="$headers"
+    fi
     cmake --build "$build" -j "$(nproc)"
     (cd "$build" && cpack -G DEB)
 } >"$build/packages.log" 2>&1 || { cat "$build/packages.log"; exit 1; }
