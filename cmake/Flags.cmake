@@ -38,4 +38,6 @@ if(NOT PPK_SANITIZE AND NOT PPK_COVERAGE AND NOT PPK_FUZZ AND NOT CMAKE_BUILD_TY
   include(CheckIPOSupported)
   check_ipo_supported(RESULT PPK_IPO LANGUAGES C)
   set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ${PPK_IPO})
+  # The tests, more than a hundred programs, take the object code that stands beside (tests/CMakeLists.txt): a build takes a third less.
+  list(TRANSFORM CMAKE_C_COMPILE_OPTIONS_IPO REPLACE "^-fno-fat-lto-objects$" "-ffat-lto-objects")
 endif()

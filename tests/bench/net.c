@@ -246,7 +246,7 @@ static bool rates(struct bench *b)
 {
     struct net_crowd *new_keys = net_crowd_new(&b->alice, PARALLEL),
                      *by_id = net_crowd_new(&b->bob, PARALLEL);
-    struct rate rate_new, rate_id;
+    struct rate rate_new = {0}, rate_id = {0};
     bool good = new_keys && by_id;
 
     for (int turn = -1; turn < LOAD_TURNS && good; turn++) { /* the first makes the connections */

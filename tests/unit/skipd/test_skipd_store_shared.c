@@ -256,7 +256,7 @@ static void a_dead_connection_is_replaced(void **state)
 enum cut { CUT_NONE, CUT_BEFORE, CUT_AFTER };
 
 struct proxy {
-    char directory[40], path[80], conninfo[200], target[120];
+    char directory[40], path[80], conninfo[200], target[108];
     int listener;
     atomic_int cut;
     atomic_bool ending;
