@@ -324,7 +324,7 @@ static void test_other_remote_system(void **state)
     ppk_release(again);
     /* An IKE peer may claim to be any: what is remembered of that is bounded. */
     for (int i = 0; i < 300; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "mallory%d", i);
         assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], name, &other, &fault), PPK_OK);
         ppk_store_use(w.store, other);
