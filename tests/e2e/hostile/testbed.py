@@ -6,6 +6,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.dirname(HERE))
 from ports import free_port  # noqa: E402
 
+EC, RSA = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"), ("-newkey", "rsa:2048") # RSA takes a processor some hundred milliseconds
+
 
 def wait_for(port, seconds=10):
     end = time.monotonic() + seconds
@@ -27,10 +29,10 @@ class Testbed:
         self.processes, self.failures, self.checks = [], 0, 0
         self.authority("ca"), self.authority("other-ca")
         names = "DNS:localhost,IP:127.0.0.1,IP:::1"
-        self.certificate("server", "ca", names), self.certificate("stranger", "other-ca", names)
+        self.certificate("server", "ca", names, key=RSA), self.certificate("stranger", "other-ca", names)
         self.certificate("wrong-name", "ca", "DNS:elsewhere.example,IP:127.0.0.2")
         self.certificate("expired", "ca", names, days=-1)
-        self.certificate("client", "ca", "DNS:client"), self.certificate("strange-client", "other-ca", "DNS:client")
+        self.certificate("client", "ca", "DNS:client", key=RSA), self.certificate("strange-client", "other-ca", "DNS:client")
 
     def __enter__(self):
         return self
@@ -59,11 +61,10 @@ class Testbed:
         subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir)
 
     def authority(self, name):
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", name + ".key",
-                     "-out", name + ".pem", "-days", "30", "-subj", "/CN=" + name)
+        self.openssl("req", "-x509", *EC, "-nodes", "-keyout", name + ".key", "-out", name + ".pem", "-days", "30", "-subj", "/CN=" + name)
 
-    def certificate(self, name, ca, alternatives, days=30):
-        self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+    def certificate(self, name, ca, alternatives, days=30, key=EC):
+        self.openssl("req", *key, "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
         with open(self.path(name + ".ext"), "w") as f:
             f.write("subjectAltName=%s\nbasicConstraints=critical,CA:FALSE\n" % alternatives)
         self.openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", str(days),
