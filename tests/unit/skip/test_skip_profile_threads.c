@@ -8,7 +8,7 @@ static void *one_get(void *context)
     struct fault own;
     char id[16];
     snprintf(id, sizeof id, "%04zx", (size_t)(uintptr_t)context);
-    enum skip_result result = skip_key_by_id(profile, id, "Bob", clock_ms() + 10000, &key, &own);
+    enum skip_result result = skip_key_by_id(profile, id, "Bob", clock_ms() + 5000, &key, &own);
     skip_key_clear(&key);
     return (void *)(uintptr_t)result;
 }
