@@ -49,13 +49,13 @@ build() {
     cmake --build "build-$preset" --target "${@/#/fuzz_}" >/dev/null
 }
 
-# run PRESET TARGET OPTION…: the log is build-fuzz/TARGET.log; prints it if it fails
+# run PRESET TARGET ARGUMENT…: the log is build-fuzz/TARGET.log; prints it if it fails
 run() {
     local preset=$1 name=$2 log=build-fuzz/$2.log
     shift 2
     mkdir -p "build-fuzz/corpus/$name" build-fuzz/crashes
     if ! "build-$preset/tests/fuzz_$name" -max_len="$(length_max "$name")" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="build-fuzz/crashes/$name-" "$@" "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+        -artifact_prefix="build-fuzz/crashes/$name-" "$@" >"$log" 2>&1; then
         tail -n 60 "$log"
         return 1
     fi
@@ -66,20 +66,32 @@ stat_of() {
 }
 
 short_run() {
-    run fuzz "$2" -max_total_time="$1" || return 1
+    run fuzz "$2" -max_total_time="$1" "build-fuzz/corpus/$2" "tests/fuzz/corpus/$2" || return 1
     printf '%-16s %11s executions\n' "$2" "$(stat_of "$2" number_of_executed_units)"
 }
 
+# smallest TARGET OUT FOLDER…: the smallest set of inputs that reaches the same edges as those in the folders
+smallest() {
+    local name=$1 out=$2
+    shift 2
+    mkdir -p "$out"
+    "build-fuzz-fast/tests/fuzz_$name" -set_cover_merge=1 -use_counters=0 -max_len="$(length_max "$name")" "$out" "$@" >/dev/null 2>&1
+}
+
 # A number of executions in ten parts, each in as many processes as there are processors. What was done is counted after each part,
-# so that a run may be ended and another one goes on. No entropic schedule: what it costs grows with the corpus, and in a long run it
-# takes more time than all else.
+# so that a run may be ended and another one goes on. Each part begins with few inputs, counts edges and not how often they were
+# passed, and has no entropic schedule: what these cost grows with what was found, up to ten times of what an execution takes.
 long_run() {
     local total=$1 name=$2 build runs log
-    local count=build-fuzz/$name.executions
+    local count=build-fuzz/$name.executions begin=build-fuzz/begin found=build-fuzz/corpus/$name
+    mkdir -p "$found"
     for _ in {1..10}; do
         for build in fuzz-fast fuzz; do
             [ "$build" = fuzz ] && runs=$((total / 1000)) || runs=$((total * 99 / 1000))
-            run "$build" "$name" -entropic=0 -runs=$((runs / jobs)) -jobs="$jobs" -workers="$jobs" || return 1
+            rm -rf "$begin"
+            smallest "$name" "$begin" "tests/fuzz/corpus/$name" "$found" || return 1
+            run "$build" "$name" -entropic=0 -use_counters=0 -runs=$((runs / jobs)) -jobs="$jobs" -workers="$jobs" "$begin" || return 1
+            cp -n "$begin"/* "$found"
             for log in fuzz-[0-9]*.log; do
                 sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1 >>"$count.parts"
                 rm -f "$log"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Hostile key sources: what one sends as its answer, octet by octet, through libcurl and the transport. The
  * linker puts __wrap_curl_easy_setopt() in front of libcurl's, in this program only: the URL begins with
- * "http:", and a connection is one end of a socketpair, in whose other end the answer waits already. The
+ * "http:", and on each connection the answer waits already. The
  * first octet chooses request and dialect; a second request follows on what is left of the connection. */
 #define CURL_DISABLE_TYPECHECK
 #include "answer.h"
@@ -9,6 +9,7 @@
 #include "skip/loader.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,37 +30,78 @@ extern const struct skip_transport ppk_skip_transport;
 
 static const uint8_t *answer;
 static size_t answer_len;
-static int ends[16]; /* ours */
-static size_t n_ends;
+
+/* ---- connections without the kernel's work, which is most of it ---- */
+
+/* A connection is a copy of `always`, which can be read and written at any time, and what it is for the
+ * kernel is never looked at. What libcurl makes to wake itself, and never uses, are copies of `never`. */
+static int always[2], never[2];
+
+#define FDS 64
+
+static struct {
+    bool open;
+    size_t taken; /* octets of the answer */
+} connections[FDS];
+
+static bool is_connection(int fd)
+{
+    return fd >= 0 && fd < FDS && connections[fd].open;
+}
+
+static int copy_of(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
 
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    int pair[2];
+    const int fd = copy_of(always[0]);
 
     (void)context, (void)purpose, (void)address;
-    if (n_ends == sizeof ends / sizeof *ends ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
-        return CURL_SOCKET_BAD;
-    if (answer_len > 0 && send(pair[1], answer, answer_len, MSG_NOSIGNAL) < 0)
+    if (fd < 0 || fd >= FDS)
         abort();
-    (void)shutdown(pair[1], SHUT_WR);
-    ends[n_ends++] = pair[1];
-    return pair[0];
+    connections[fd].open = true;
+    connections[fd].taken = 0;
+    return fd;
 }
 
-/* In front of the C library's connect(), for libcurl: what is connected already stays so. (By an assembler's
- * name, since the C library declares it with a type that ISO C does not have.) */
-__attribute__((visibility("default"))) int connect_here(int fd, const struct sockaddr *address,
-                                                        socklen_t len) __asm__("connect");
+/* In front of the C library's, for libcurl. (By assembler's names, since the C library declares some with
+ * types that ISO C does not have.) */
+#define FOR_LIBCURL(name) __attribute__((visibility("default"))) name##_here
+int FOR_LIBCURL(connect)(int fd, const struct sockaddr *address, socklen_t len) __asm__("connect");
+int FOR_LIBCURL(socketpair)(int domain, int type, int protocol, int pair[2]) __asm__("socketpair");
+ssize_t FOR_LIBCURL(recv)(int fd, void *out, size_t len, int flags) __asm__("recv");
+ssize_t FOR_LIBCURL(send)(int fd, const void *data, size_t len, int flags) __asm__("send");
 
 int connect_here(int fd, const struct sockaddr *address, socklen_t len)
 {
-    int domain = AF_UNSPEC;
-    socklen_t size = sizeof domain;
+    return is_connection(fd) ? 0 : (int)syscall(SYS_connect, fd, address, len);
+}
 
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX)
-        return 0;
-    return (int)syscall(SYS_connect, fd, address, len);
+int socketpair_here(int domain, int type, int protocol, int pair[2])
+{
+    (void)domain, (void)type, (void)protocol;
+    pair[0] = copy_of(never[0]);
+    pair[1] = copy_of(never[1]);
+    return pair[0] < 0 || pair[1] < 0 ? -1 : 0;
+}
+
+ssize_t recv_here(int fd, void *out, size_t len, int flags)
+{
+    if (!is_connection(fd))
+        return syscall(SYS_recvfrom, fd, out, len, flags, NULL, NULL);
+    const size_t left = answer_len - connections[fd].taken, n = left < len ? left : len;
+    if (n > 0)
+        memcpy(out, answer + connections[fd].taken, n);
+    if ((flags & MSG_PEEK) == 0)
+        connections[fd].taken += n;
+    return (ssize_t)n;
+}
+
+ssize_t send_here(int fd, const void *data, size_t len, int flags)
+{
+    return is_connection(fd) ? (ssize_t)len : syscall(SYS_sendto, fd, data, len, flags, NULL, 0);
 }
 
 CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, ...)
@@ -89,6 +131,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
     (void)argc, (void)argv;
     (void)signal(SIGPIPE, SIG_IGN); /* the transport blocks it around libcurl by MSG_NOSIGNAL */
+    if (syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, always) != 0 ||
+        syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, never) != 0 ||
+        shutdown(always[1], SHUT_WR) != 0)
+        abort();
     if (ppk_skip_transport.start(skip_loader_host(), &fault))
         return 0;
     (void)fprintf(stderr, "%s\n", fault.text);
@@ -137,7 +183,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (data[0] & 0x80)
         ask(wire, &call);
     ppk_skip_transport.wire_free(wire);
-    while (n_ends > 0)
-        (void)close(ends[--n_ends]);
+    memset(connections, 0, sizeof connections);
     return 0;
 }

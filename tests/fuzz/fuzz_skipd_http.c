@@ -2,6 +2,7 @@
 /* skipd's HTTP side: what a client sends after the TLS handshake, octet by octet, through evhttp, the
  * dialects, the service and the queue of the store, whose rows are in memory here. The first octet chooses
  * the dialect and the client, the rest is what he sends; then he waits for the answers. */
+#include "caller.h"
 #include "plain_tls.h"
 
 #include "base/clock.h"
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -26,11 +26,7 @@ static struct event_base *base;
 static struct http_server *server;
 static struct skipd_conf *conf;
 static struct tls_party parties[4];
-/* SKIP, ETSI 014. Unix sockets and, below, poll(): half the time of TCP and epoll. */
-static struct address {
-    struct sockaddr_un un;
-    socklen_t len;
-} addresses[2];
+static int listeners[2]; /* SKIP, ETSI 014 */
 
 /* ---- a store in memory ---- */
 
@@ -125,12 +121,13 @@ static const char configuration[] =
     "listen ipv4 127.0.0.2 port 0\n"
     "store sqlite unused.db\n"
     "master-key file master\n"
+    "max-requests 128 per-second 1000000\n"
     "client a\n system-id Alpha\n tls psk id a key hex "
     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
     "client b\n system-id Beta\n tls psk id b key hex "
     "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
     "client c\n system-id Gamma\n remote-system-id Al*\n permit capabilities\n"
-    " tls psk id c key hex "
+    " max-requests 1 per-second 1000\n tls psk id c key hex "
     "200102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
     "peer Bob\n tls psk id p key hex "
     "300102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
@@ -171,16 +168,16 @@ static struct skipd_conf *conf_load(void)
     return c;
 }
 
-/* At a name that the kernel chooses (unix(7), "Autobind"). */
-static void listen_at(enum listen_kind kind, struct address *at)
+/* At a name that the kernel chooses (unix(7), "Autobind"): who connects comes from caller.h. */
+static int listen_as(enum listen_kind kind)
 {
+    static const struct sockaddr any = {.sa_family = AF_UNIX};
     struct fault fault = {""};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    *at = (struct address){{.sun_family = AF_UNIX}, sizeof at->un};
-    must(fd >= 0 && bind(fd, (struct sockaddr *)&at->un, sizeof at->un.sun_family) == 0, "bind");
-    must(getsockname(fd, (struct sockaddr *)&at->un, &at->len) == 0, "getsockname");
+    must(fd >= 0 && bind(fd, &any, sizeof any.sa_family) == 0, "bind");
     must(http_server_listen(server, fd, kind, &fault), fault.text);
+    return fd;
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -211,26 +208,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     http_server_commit(server);
     for (size_t i = 0; i < conf->n_clients; i++)
         parties[i] = (struct tls_party){&conf->clients[i].identity, &conf->clients[i]};
-    listen_at(LISTEN_SKIP, &addresses[0]);
-    listen_at(LISTEN_ETSI014, &addresses[1]);
+    listeners[0] = listen_as(LISTEN_SKIP);
+    listeners[1] = listen_as(LISTEN_ETSI014);
     return 0;
 }
 
 /* ---- the client ---- */
 
-static int client_connect(const struct address *at)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    must(fd >= 0 && connect(fd, (const struct sockaddr *)&at->un, at->len) == 0, "connect");
-    return fd;
-}
-
 /* Every answer begins with a status that there is. */
 static void answer_check(const char *answer, size_t len)
 {
     static const char *const statuses[] = {"200", "400", "401", "403", "404", "405", "411", "413",
-                                           "414", "417", "500", "501", "503", "505", "100"};
+                                           "414", "417", "429", "500", "501", "503", "505", "100"};
 
     if (len < 12)
         return;
@@ -242,52 +231,26 @@ static void answer_check(const char *answer, size_t len)
     must(false, "an answer with a status that there is not");
 }
 
-/* The lowest descriptor that is free: the same as before when all is closed. */
-static int descriptor_next(void)
-{
-    int fd = dup(STDIN_FILENO);
-
-    (void)close(fd);
-    return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char answer[1 << 16];
-    size_t len = 0, sent = 0;
-    unsigned idle = 0;
-    ssize_t n;
+    size_t len = 0, before;
 
     if (size < 1)
         return 0;
     plain_party = (data[0] >> 1) % 4 < 3 ? &parties[(data[0] >> 1) % 4] : NULL;
-    const int first = descriptor_next();
-    int fd = client_connect(&addresses[data[0] & 1]);
-    data++;
-    size--;
-    while (idle < 3) { /* until nothing happens any more */
-        bool moved = false;
-        if (sent < size && (n = send(fd, data + sent, size - sent, MSG_NOSIGNAL)) > 0) {
-            sent += (size_t)n;
-            moved = true;
-            if (sent == size)
-                (void)shutdown(fd, SHUT_WR);
-        }
+    caller_connect(listeners[data[0] & 1], data + 1, size - 1);
+    for (unsigned idle = 0; idle < 3; idle++) { /* until nothing happens any more */
+        before = caller_progress();
         (void)event_base_loop(base, http_server_pending(server) > 0 ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
-        n = recv(fd, answer + len, sizeof answer - len, 0);
-        if (n > 0) {
-            len += (size_t)n;
-            moved = true;
-        }
-        if (n == 0 || len == sizeof answer)
-            break;
-        idle = moved || http_server_pending(server) > 0 ? 0 : idle + 1;
+        if (caller_progress() != before || http_server_pending(server) > 0)
+            idle = 0;
     }
+    const char *answer = caller_answer(&len);
     answer_check(answer, len);
-    (void)close(fd);
-    for (unsigned i = 0; i < 100 && descriptor_next() != first; i++)
+    caller_hang_up();
+    for (unsigned i = 0; i < 100 && !caller_is_closed(); i++)
         (void)event_base_loop(base, EVLOOP_NONBLOCK);
-    must(descriptor_next() == first, "a connection is left open");
+    must(caller_is_closed(), "a connection is left open");
     plain_closed();
     return 0;
 }
