@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Warnings, hardening and sanitizers for everything that is built.
+include(CheckCCompilerFlag)
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
@@ -10,6 +11,11 @@ option(PPK_COVERAGE "instrument for gcovr" OFF)
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fstack-protector-strong
                     -fcf-protection -fno-delete-null-pointer-checks)
+# To clear a few hundred bytes by "rep stos", as gcc does by itself, takes five times as long.
+check_c_compiler_flag(-mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign PPK_MEMSET_STRATEGY)
+if(PPK_MEMSET_STRATEGY)
+  add_compile_options(-mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign)
+endif()
 add_compile_definitions(_GNU_SOURCE)
 add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
