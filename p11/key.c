@@ -280,6 +280,7 @@ static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE
             memcpy(to, texts[i].data, texts[i].len);
         to += texts[i].len;
     }
+    atomic_init(&k->named, texts[0].len + texts[1].len > 0);
     atomic_init(&k->flags, flags);
     k->type = (uint32_t)type;
     atomic_init(&k->extra, extra_new(t, &failed));
@@ -322,8 +323,12 @@ out:
     return rv;
 }
 
+/* Of a key that is dead. Who names it at this moment sees that it is dead, or is seen here, since one of both
+ * comes first: all four are sequentially consistent. */
 static void key_unindex(struct library *l, struct key *k, uint16_t slot)
 {
+    if (!atomic_load(&k->named))
+        return;
     key_lock(k);
     for (int i = 0; i < KEY_INDEXES; i++)
         index_remove(l->keys, k, (enum key_index)i, slot);
@@ -373,6 +378,7 @@ bool key_set_text(struct key *k, enum key_index which, struct span text)
     if (text.len > 0)
         memcpy(copy, text.data, text.len);
     key_lock(k);
+    atomic_store(&k->named, true);
     index_remove(l->keys, k, which, k->object->slot);
     if (k->own_text[which])
         free(k->text[which]);

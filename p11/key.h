@@ -38,6 +38,7 @@ struct key {
     struct object *object;
     bool own_text[KEY_INDEXES]; /* allocated */
     bool linked;                /* to the session; under the session's lock */
+    _Atomic bool named;         /* has a text, or had one: may be in an index */
     _Atomic bool hot;           /* a prf may be kept ready for it (policy_hot()) */
     struct secret *value;
     _Atomic(struct key_extra *) extra; /* or NULL; once set, only its dates change, under key_lock() */

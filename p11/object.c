@@ -209,7 +209,7 @@ struct object object_shadow(CK_OBJECT_HANDLE handle, enum object_kind kind, uint
 
 bool object_alive(const struct object *o)
 {
-    return (atomic_load_explicit(&o->word, memory_order_acquire) & ALIVE) != 0;
+    return (atomic_load(&o->word) & ALIVE) != 0;
 }
 
 bool object_remove(struct objects *t, CK_OBJECT_HANDLE handle)
@@ -223,8 +223,7 @@ bool object_remove(struct objects *t, CK_OBJECT_HANDLE handle)
     do {
         if ((word & ALIVE) == 0 || GENERATION(word) != handle >> INDEX_BITS)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&o->word, &word, word & ~ALIVE, memory_order_acq_rel,
-                                                    memory_order_acquire));
+    } while (!atomic_compare_exchange_weak(&o->word, &word, word & ~ALIVE));
     object_put(t, o);
     return true;
 }
