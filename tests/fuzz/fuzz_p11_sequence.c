@@ -45,7 +45,7 @@ static struct model_object {
     CK_KEY_TYPE type;
 } objects[OBJECTS];
 static size_t n_objects;
-static bool initialized = true;
+static bool initialized = true, finalized; /* the latter: by this input */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -179,10 +179,11 @@ static void call_finalize(struct input *in)
         must(f->C_Finalize(&initialized) == (initialized ? CKR_ARGUMENTS_BAD : CKR_CRYPTOKI_NOT_INITIALIZED));
         return;
     }
-    if ((how & 0x1e) != 0) /* seldom: it costs more than all else */
+    if ((how & 0x1e) != 0 || finalized) /* seldom: what follows costs more than all else */
         return;
     must(f->C_Finalize(NULL) == (initialized ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED));
     initialized = false;
+    finalized = true;
     all_died();
     memset(sessions, 0, sizeof sessions); /* what follows C_Initialize begins anew, handles too */
     n_objects = 0;
@@ -756,6 +757,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memset(sessions, 0, sizeof sessions);
     n_objects = 0;
+    finalized = false;
     if (!initialized)
         call_initialize();
     for (size_t i = 0; i < MODULE_SLOTS; i++) { /* what every sequence begins with */
