@@ -13,15 +13,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static CK_SESSION_HANDLE sessions[2 * MODULE_SLOTS]; /* read only, read-write; of each slot */
 static CK_OBJECT_HANDLE handles[HANDLES];
 static size_t n_handles;
+static bool full; /* there are more */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     module_load();
-    for (size_t i = 0; i < 2 * MODULE_SLOTS; i++)
-        must(f->C_OpenSession(i / 2, CKF_SERIAL_SESSION | (i % 2 ? CKF_RW_SESSION : 0), NULL, NULL,
-                              &sessions[i]) == CKR_OK);
     return 0;
+}
+
+static void handle_keep(CK_OBJECT_HANDLE o)
+{
+    if (n_handles < HANDLES)
+        handles[n_handles++] = o;
+    else
+        full = true;
 }
 
 static void search(CK_SESSION_HANDLE s, const struct fuzz_template *t)
@@ -33,8 +39,8 @@ static void search(CK_SESSION_HANDLE s, const struct fuzz_template *t)
         return;
     for (unsigned turn = 0; turn < 4 && f->C_FindObjects(s, found, 8, &n) == CKR_OK && n > 0; turn++) {
         must(n <= 8);
-        for (CK_ULONG i = 0; i < n && n_handles < HANDLES; i++)
-            handles[n_handles++] = found[i];
+        for (CK_ULONG i = 0; i < n; i++)
+            handle_keep(found[i]);
     }
     must(f->C_FindObjectsFinal(s) == CKR_OK);
 }
@@ -58,8 +64,20 @@ static void made(CK_RV rv, const CK_OBJECT_HANDLE *o)
     if (rv != CKR_OK)
         return;
     must(*o != CK_INVALID_HANDLE);
-    if (n_handles < HANDLES)
-        handles[n_handles++] = *o;
+    handle_keep(*o);
+}
+
+/* Whatever there is that can be destroyed. */
+static void all_destroy(CK_SESSION_HANDLE s)
+{
+    CK_OBJECT_HANDLE found[8];
+    CK_ULONG n = 0;
+
+    must(f->C_FindObjectsInit(s, NULL, 0) == CKR_OK);
+    while (f->C_FindObjects(s, found, 8, &n) == CKR_OK && n > 0)
+        for (CK_ULONG i = 0; i < n; i++)
+            (void)f->C_DestroyObject(s, found[i]);
+    must(f->C_FindObjectsFinal(s) == CKR_OK);
 }
 
 static void step(struct input *in)
@@ -115,19 +133,33 @@ static void step(struct input *in)
     }
 }
 
+/* Keys that cannot be destroyed go with their sessions, PPKs do not. */
+static void end(void)
+{
+    for (size_t s = 1; s < 2 * MODULE_SLOTS; s += 2) {
+        for (size_t i = 0; i < n_handles; i++)
+            (void)f->C_DestroyObject(sessions[s], handles[i]);
+        if (full)
+            all_destroy(sessions[s]);
+        must(f->C_CloseAllSessions(s / 2) == CKR_OK);
+    }
+    n_handles = 0;
+    full = false;
+    input_free();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
     const struct fuzz_template all = {NULL, 0};
 
-    n_handles = 0;
+    for (size_t i = 0; i < 2 * MODULE_SLOTS; i++)
+        must(f->C_OpenSession(i / 2, CKF_SERIAL_SESSION | (i % 2 ? CKF_RW_SESSION : 0), NULL, NULL,
+                              &sessions[i]) == CKR_OK);
     if (size > 0 && (data[0] & 3) != 0)
         search(sessions[2 * (data[0] % MODULE_SLOTS)], &all);
     for (unsigned i = 0; i < 12 && in.left > 0; i++)
         step(&in);
-    for (size_t i = 0; i < n_handles; i++)
-        for (size_t s = 1; s < 2 * MODULE_SLOTS; s += 2)
-            (void)f->C_DestroyObject(sessions[s], handles[i]);
-    input_free();
+    end();
     return 0;
 }
