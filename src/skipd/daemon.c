@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/daemon.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "skipd/http.h"
 #include "skipd/keeper.h"
@@ -19,6 +20,10 @@
 #define END_MS  3000
 #define STEP_MS 20
 
+/* Clients wait while a configuration is read. So after that as much time as it took passes this often before
+ * the next one is, whatever the number of SIGHUPs. */
+#define RELOAD_PAUSE 9
+
 struct daemon {
     const char *path;              /* of the configuration */
     const struct skipd_conf *conf; /* in effect; a reference */
@@ -30,7 +35,8 @@ struct daemon {
     struct http_server *http;
     struct admin *admin;
     struct listeners *listeners;
-    struct event *signals[3], *ending;
+    struct event *signals[3], *ending, *reloading;
+    uint64_t reload_from; /* not before: clock_ms() */
     bool ends;
     unsigned end_steps;
     const char *ready_file; /* written, to be removed at the end; or NULL */
@@ -143,7 +149,6 @@ static bool announce(struct daemon *d, struct fault *fault)
     return ok;
 }
 
-/* SIGHUP. */
 static void reload(struct daemon *d)
 {
     struct text errors = {0};
@@ -167,6 +172,32 @@ static void reload(struct daemon *d)
         log_write(LOG_LEVEL_ERROR, "%s", fault.text);
     log_write(LOG_LEVEL_NOTICE, "SIGHUP: the new configuration is in effect: %zu clients, %zu peers",
               d->conf->n_clients, d->conf->n_peers);
+}
+
+static void on_reloading(evutil_socket_t fd, short events, void *context)
+{
+    struct daemon *d = context;
+    const uint64_t began = clock_ms();
+
+    (void)fd;
+    (void)events;
+    if (d->ends)
+        return;
+    reload(d);
+    d->reload_from = clock_ms() + RELOAD_PAUSE * (clock_ms() - began);
+}
+
+/* SIGHUP: at once, or when the pause is over. */
+static void reload_soon(struct daemon *d)
+{
+    const uint64_t left = clock_left_ms(d->reload_from);
+    const struct timeval pause = {.tv_sec = (time_t)(left / 1000),
+                                  .tv_usec = (suseconds_t)(left % 1000 * 1000)};
+
+    if (event_pending(d->reloading, EV_TIMEOUT, NULL))
+        return;
+    if (left == 0 || event_add(d->reloading, &pause) != 0)
+        on_reloading(-1, 0, d);
 }
 
 /* ---- ending ---- */
@@ -193,8 +224,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
 
     (void)events;
     if (number == SIGHUP) {
-        if (!d->ends)
-            reload(d);
+        reload_soon(d);
         return;
     }
     if (d->ends)
@@ -215,7 +245,8 @@ static bool signals_ready(struct daemon *d)
             return false;
     }
     d->ending = evtimer_new(d->base, on_ending, d);
-    return d->ending != NULL;
+    d->reloading = evtimer_new(d->base, on_reloading, d);
+    return d->ending != NULL && d->reloading != NULL;
 }
 
 void daemon_free(struct daemon *d)
@@ -241,6 +272,8 @@ void daemon_free(struct daemon *d)
             event_free(d->signals[i]);
     if (d->ending != NULL)
         event_free(d->ending);
+    if (d->reloading != NULL)
+        event_free(d->reloading);
     if (d->base != NULL) {
         /* Connections whose callbacks are due yet are freed only when those have run. */
         event_base_loop(d->base, EVLOOP_NONBLOCK);

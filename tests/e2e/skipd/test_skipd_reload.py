@@ -73,6 +73,20 @@ class Reload(PairCase):
         self.assertGreater(count[0], 50)
         self.assertEqual(self.alice.peers_port, peers_port)
 
+    def test_many_signals(self):
+        before = self.alice.log().count("is in effect")
+        for _ in range(100):
+            self.alice.process.send_signal(signal.SIGHUP)
+            time.sleep(0.005)
+        self.alice.clients += "client guest\n certificate san stranger\n"
+        self.alice.configure()
+        self.alice.process.send_signal(signal.SIGHUP)
+        guest, end = self.client("stranger", self.alice), time.monotonic() + 10
+        while guest.get("/capabilities")[0] != 200:  # the last one counts
+            self.assertLess(time.monotonic(), end, self.alice.log()[-2000:])
+            time.sleep(0.01)
+        self.assertLess(self.alice.log().count("is in effect") - before, 50)
+
     def test_wrong_file(self):
         self.alice.clients += "client x\n permit everything\nnonsense\n"
         said = self.alice.reload(REFUSED)
