@@ -43,7 +43,7 @@ def token(b, build, port, name, other, *words):
 def main(build):
     with Testbed(build) as b:
         for name in ("sae-a", "sae-b"):
-            b.certificate(name, "ca", "DNS:" + name)
+            b.authority.sign(name, "DNS:" + name)
 
         def serve(log):
             p = b.start([sys.executable, b.here("etsi014_server.py"), "--cert", "server.pem", "--key", "server.key", "--ca", "ca.pem",

@@ -56,7 +56,8 @@ def mutual(b):
     b.expect(b.probe(*good, "--cert", "client.pem", "--key", "server.key", "key", port=port)[0], "UNREACHABLE", "client.pem|server.key|key",
              what="mutual, other key")
     # An encrypted key file is an error, not a question to whoever sits at the terminal.
-    b.openssl("rsa", "-aes256", "-passout", "pass:secret", "-in", "client.key", "-out", "locked.key")
+    subprocess.run(["openssl", "rsa", "-aes256", "-passout", "pass:secret", "-in", b.path("client.key"), "-out", b.path("locked.key")],
+                   check=True, capture_output=True, timeout=60)
     b.expect(b.probe(*good, "--cert", "client.pem", "--key", "locked.key", "key", port=port)[0], "UNREACHABLE", "locked.key|key", 3000, what="locked key")
 
 

@@ -4,9 +4,8 @@ import hashlib, os, re, shutil, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.dirname(HERE))
+from authority import Authority  # noqa: E402
 from ports import free_port  # noqa: E402
-
-EC, RSA = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"), ("-newkey", "rsa:2048") # RSA takes a processor some hundred milliseconds
 
 
 def wait_for(port, seconds=10):
@@ -27,12 +26,12 @@ class Testbed:
         self.tests = os.path.join(build, "tests")
         self.dir = tempfile.mkdtemp(prefix="ppk-hostile-")
         self.processes, self.failures, self.checks = [], 0, 0
-        self.authority("ca"), self.authority("other-ca")
+        self.authority, other = Authority(self.dir), Authority(self.dir, "other-ca")
         names = "DNS:localhost,IP:127.0.0.1,IP:::1"
-        self.certificate("server", "ca", names, key=RSA), self.certificate("stranger", "other-ca", names)
-        self.certificate("wrong-name", "ca", "DNS:elsewhere.example,IP:127.0.0.2")
-        self.certificate("expired", "ca", names, days=-1)
-        self.certificate("client", "ca", "DNS:client", key=RSA), self.certificate("strange-client", "other-ca", "DNS:client")
+        self.authority.sign("server", names, rsa=True), other.sign("stranger", names)
+        self.authority.sign("wrong-name", "DNS:elsewhere.example,IP:127.0.0.2")
+        self.authority.sign("expired", names, days=-1)
+        self.authority.sign("client", "DNS:client", rsa=True), other.sign("strange-client", "DNS:client")
 
     def __enter__(self):
         return self
@@ -56,19 +55,6 @@ class Testbed:
 
     def here(self, name):
         return os.path.join(HERE, name)
-
-    def openssl(self, *args):
-        subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir)
-
-    def authority(self, name):
-        self.openssl("req", "-x509", *EC, "-nodes", "-keyout", name + ".key", "-out", name + ".pem", "-days", "30", "-subj", "/CN=" + name)
-
-    def certificate(self, name, ca, alternatives, days=30, key=EC):
-        self.openssl("req", *key, "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
-        with open(self.path(name + ".ext"), "w") as f:
-            f.write("subjectAltName=%s\nbasicConstraints=critical,CA:FALSE\n" % alternatives)
-        self.openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", str(days),
-                     "-extfile", name + ".ext", "-out", name + ".pem")
 
     def start(self, args, **kwargs):
         p = subprocess.Popen(args, stdin=subprocess.PIPE, cwd=self.dir, text=True, **kwargs)

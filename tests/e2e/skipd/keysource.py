@@ -16,6 +16,7 @@ import time
 import unittest
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from authority import Authority  # noqa: E402
 from ports import free_port  # noqa: E402
 
 SKIPD = os.environ["SKIPD"]
@@ -31,38 +32,6 @@ def end_all():
     for process in list(living):
         process.kill()
         process.wait()
-
-
-def run(*words):
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
-
-
-class Authority:
-    """A CA and what it has signed, as PEM files in a directory."""
-
-    def __init__(self, directory, name="ca"):
-        self.directory, self.name = directory, name
-        run("openssl", "req", "-x509", *self.key_options(), "-keyout", self.path(name, "key"), "-out",
-            self.path(name, "pem"), "-days", "2", "-subj", f"/CN={name} of the test")
-
-    @staticmethod
-    def key_options(rsa=False):
-        if rsa:
-            return ["-newkey", "rsa:2048", "-nodes"]
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-
-    def path(self, name, ending):
-        return os.path.join(self.directory, f"{name}.{ending}")
-
-    def sign(self, name, san, subject=None, rsa=False):
-        run("openssl", "req", *self.key_options(rsa), "-keyout", self.path(name, "key"), "-out", self.path(name, "csr"),
-            "-subj", subject or f"/CN={name}")
-        with open(self.path(name, "ext"), "w", encoding="ascii") as f:
-            f.write(f"subjectAltName={san}\n")
-        run("openssl", "x509", "-req", "-in", self.path(name, "csr"), "-CA", self.path(self.name, "pem"), "-CAkey",
-            self.path(self.name, "key"), "-CAcreateserial", "-days", "2", "-out", self.path(name, "pem"), "-extfile",
-            self.path(name, "ext"))
-        os.chmod(self.path(name, "key"), 0o600)
 
 
 class KeySource:
