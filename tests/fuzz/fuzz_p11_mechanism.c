@@ -9,10 +9,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define HANDLES 24
+#define PPKS    2
 
 static CK_SESSION_HANDLE session[MODULE_SLOTS];
 static CK_OBJECT_HANDLE handles[MODULE_SLOTS][HANDLES]; /* fixed ones; then those of the input */
 static size_t n_fixed[MODULE_SLOTS], n_handles;
+static CK_OBJECT_HANDLE *const ppks = handles[2]; /* the first of the fixed ones there */
 
 static CK_OBJECT_HANDLE import(CK_SESSION_HANDLE s, CK_KEY_TYPE type, size_t len, CK_BBOOL sensitive)
 {
@@ -34,24 +36,33 @@ static CK_OBJECT_HANDLE import(CK_SESSION_HANDLE s, CK_KEY_TYPE type, size_t len
     return o;
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+/* A PPK for each peer that has none: they do not live for ever, least of all when they are used. */
+static void ppks_renew(void)
 {
-    static const char *const peers[] = {"p1", "p2"};
+    static const char *const peers[PPKS] = {"p1", "p2"};
     CK_MECHANISM generate = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
 
+    for (size_t i = 0; i < PPKS; i++) {
+        CK_ATTRIBUTE label = {CKA_LABEL, (void *)(uintptr_t)peers[i], 2};
+        CK_ULONG size = 0;
+        if (f->C_GetObjectSize(session[2], ppks[i], &size) != CKR_OK)
+            must(f->C_GenerateKey(session[2], &generate, &label, 1, &ppks[i]) == CKR_OK);
+    }
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
     (void)argc, (void)argv;
     module_load();
     for (size_t i = 0; i < MODULE_SLOTS; i++) {
-        CK_ULONG n = 0;
+        CK_ULONG n = 0, found = 0;
         must(f->C_OpenSession(i, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session[i]) == CKR_OK);
-        for (size_t p = 0; i == 2 && p < 2; p++) {
-            CK_ATTRIBUTE label = {CKA_LABEL, (void *)(uintptr_t)peers[p], 2};
-            CK_OBJECT_HANDLE ppk = CK_INVALID_HANDLE;
-            must(f->C_GenerateKey(session[i], &generate, &label, 1, &ppk) == CKR_OK);
-        }
         must(f->C_FindObjectsInit(session[i], NULL, 0) == CKR_OK);
-        must(f->C_FindObjects(session[i], handles[i], HANDLES / 2, &n) == CKR_OK);
+        if (i == 2)
+            n = PPKS;
+        must(f->C_FindObjects(session[i], &handles[i][n], HANDLES / 2, &found) == CKR_OK);
         must(f->C_FindObjectsFinal(session[i]) == CKR_OK);
+        n += found;
         handles[i][n++] = import(session[i], CKK_GENERIC_SECRET, 32, CK_FALSE);
         handles[i][n++] = import(session[i], CKK_GENERIC_SECRET, 64, CK_TRUE);
         handles[i][n++] = import(session[i], CKK_AES, 32, CK_FALSE);
@@ -189,6 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
 
+    ppks_renew();
     n_handles = 0;
     for (size_t i = 0; i < MODULE_SLOTS; i++)
         n_handles = n_fixed[i] > n_handles ? n_fixed[i] : n_handles;
