@@ -165,24 +165,35 @@ static bool rate_note(struct rate *best, uint64_t took, double mine, size_t n)
     return took != 0;
 }
 
-/* 64 at once, for different IDs. */
+/* 64 at once, for different IDs: by the token, by curl-multi, and by libcurl in as many threads as the
+ * token's callers have, which tells what the threads take, and what the token. */
 static bool parallel(struct bench *b)
 {
     const size_t n = PARALLEL * times_of(EACH);
-    struct rate token = {0, 0}, curl = {0, 0};
+    struct rate token = {0, 0}, curl = {0, 0}, threads = {0, 0};
     struct net_crowd *c = net_crowd_new(&b->bob, PARALLEL);
-    bool good = c && make_ids(b, 2 * n * (PASSES + 1));
+    struct net_client *clients[PARALLEL];
+    bool good = c && make_ids(b, 3 * n * (PASSES + 1));
 
+    for (unsigned i = 0; i < PARALLEL; i++) {
+        clients[i] = net_client_new(&b->bob);
+        good = good && clients[i];
+    }
     for (int p = -1; p < PASSES && good; p++) { /* the first makes the connections */
         if (p == 0)
-            token = curl = (struct rate){0, 0};
+            token = curl = threads = (struct rate){0, 0};
         double cpu = own_cpu();
         uint64_t took = net_token_crowd(&b->token, "bob", PARALLEL, n, take_ids(b, n));
         good = rate_note(&token, took, own_cpu() - cpu, n);
         cpu = own_cpu();
         took = good ? net_crowd_by_id(c, n, take_ids(b, n)) : 0;
         good = rate_note(&curl, took, own_cpu() - cpu, n);
+        cpu = own_cpu();
+        took = good ? net_clients_by_id(clients, PARALLEL, n, take_ids(b, n)) : 0;
+        good = rate_note(&threads, took, own_cpu() - cpu, n);
     }
+    for (unsigned i = 0; i < PARALLEL; i++)
+        net_client_free(clients[i]);
     net_crowd_free(c);
     if (!good)
         return false;
@@ -191,6 +202,8 @@ static bool parallel(struct bench *b)
         "64 searches at once: processor time of who asks, per key");
     row("parallel-curl", 1e9 / curl.took, "/s", "64 requests at once by ID: curl-multi");
     row("parallel-curl-client", curl.mine, "us", "64 requests at once: processor time of who asks, per key");
+    row("parallel-threads", 1e9 / threads.took, "/s", "64 requests at once by ID: libcurl in 64 threads");
+    row("parallel-threads-client", threads.mine, "us", "64 threads: processor time of who asks, per key");
     return true;
 }
 

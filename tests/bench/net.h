@@ -32,6 +32,10 @@ void net_client_free(struct net_client *c);
 uint64_t net_client_new_key(struct net_client *c, struct net_ids *ids);
 uint64_t net_client_by_id(struct net_client *c, const char *id);
 
+/* Those of n IDs by some threads with such a client each. The nanoseconds in all, or 0: one failed. */
+uint64_t net_clients_by_id(struct net_client *const *clients, unsigned threads, size_t n,
+                           const char (*ids)[NET_ID_MAX + 1]);
+
 /* `n` requests by curl-multi over `parallel` connections, which stay for the next call: new keys whose IDs go
  * into `ids`, or (`by_id`) those of n IDs. The nanoseconds in all, or 0: one failed. */
 struct net_crowd;

@@ -2,6 +2,7 @@
 /* Bare libcurl as a SKIP client: what the token's fetches are compared with, and the load of the key
  * sources. */
 #include "net.h"
+#include "net_threads.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -133,6 +134,24 @@ uint64_t net_client_new_key(struct net_client *c, struct net_ids *ids)
 uint64_t net_client_by_id(struct net_client *c, const char *id)
 {
     return client_get(c, id, NULL);
+}
+
+struct clients {
+    struct net_client *const *all; /* one for each thread */
+    const char (*ids)[NET_ID_MAX + 1];
+};
+
+static bool clients_one(void *context, unsigned thread, size_t i)
+{
+    struct clients *c = context;
+
+    return net_client_by_id(c->all[thread], c->ids[i]) != 0;
+}
+
+uint64_t net_clients_by_id(struct net_client *const *clients, unsigned threads, size_t n,
+                           const char (*ids)[NET_ID_MAX + 1])
+{
+    return net_threads(threads, n, clients_one, &(struct clients){clients, ids});
 }
 
 struct net_crowd {

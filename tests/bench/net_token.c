@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "net_token.h"
+#include "net_threads.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,58 +73,33 @@ uint64_t net_token_by_id(struct net_token *t, CK_SESSION_HANDLE session, const c
     return rv == CKR_OK && n == 1 ? took : 0;
 }
 
-/* Threads with a session each, which begin at once and take turn by turn what is to be done next. */
 struct crowd {
     struct net_token *token;
     const char (*ids)[NET_ID_MAX + 1];
-    size_t n;
-    _Atomic size_t next;
-    _Atomic bool failed;
-    pthread_barrier_t start;
+    CK_SESSION_HANDLE sessions[NET_THREADS_MAX];
 };
 
-struct member {
-    struct crowd *crowd;
-    CK_SESSION_HANDLE session;
-    pthread_t thread;
-};
-
-static void *work(void *context)
+static bool crowd_one(void *context, unsigned thread, size_t i)
 {
-    const struct member *m = context;
-    struct crowd *c = m->crowd;
-    size_t i;
+    struct crowd *c = context;
+    CK_SESSION_HANDLE session = c->sessions[thread];
 
-    (void)pthread_barrier_wait(&c->start);
-    while ((i = c->next++) < c->n && !c->failed)
-        if (!(c->ids ? net_token_by_id(c->token, m->session, c->ids[i])
-                     : net_token_new_key(c->token, m->session)))
-            c->failed = true;
-    return NULL;
+    return (c->ids ? net_token_by_id(c->token, session, c->ids[i]) : net_token_new_key(c->token, session)) !=
+           0;
 }
 
 uint64_t net_token_crowd(struct net_token *t, const char *keyring, unsigned threads, size_t n,
                          const char (*ids)[NET_ID_MAX + 1])
 {
-    struct member members[NET_THREADS_MAX];
-    struct crowd c = {.token = t, .ids = ids, .n = n};
+    struct crowd c = {.token = t, .ids = ids};
+    bool good = true;
 
-    (void)pthread_barrier_init(&c.start, NULL, threads + 1);
     for (unsigned i = 0; i < threads; i++) {
-        members[i] = (struct member){.crowd = &c, .session = net_token_open(t, keyring)};
-        c.failed = c.failed || members[i].session == CK_INVALID_HANDLE;
-        if (pthread_create(&members[i].thread, NULL, work, &members[i]) != 0) {
-            perror("ppk-bench-net");
-            exit(1);
-        }
+        c.sessions[i] = net_token_open(t, keyring);
+        good = good && c.sessions[i] != CK_INVALID_HANDLE;
     }
-    uint64_t before = now_ns();
-    (void)pthread_barrier_wait(&c.start);
+    uint64_t took = good ? net_threads(threads, n, crowd_one, &c) : 0;
     for (unsigned i = 0; i < threads; i++)
-        (void)pthread_join(members[i].thread, NULL);
-    uint64_t took = now_ns() - before;
-    for (unsigned i = 0; i < threads; i++)
-        (void)t->f->C_CloseSession(members[i].session);
-    (void)pthread_barrier_destroy(&c.start);
-    return c.failed ? 0 : took;
+        (void)t->f->C_CloseSession(c.sessions[i]);
+    return took;
 }

@@ -6,10 +6,6 @@
 #include "base/bytes.h"
 #include "net.h"
 
-#include <pthread.h>
-
-enum { NET_THREADS_MAX = 64 };
-
 struct net_token {
     CK_FUNCTION_LIST_PTR f;
 };
