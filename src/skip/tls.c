@@ -178,6 +178,9 @@ bool tls_prepare(SSL_CTX *ctx, struct tls_peer *peer)
     SSL_CTX_set_keylog_callback(ctx, NULL);
     SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_NO_COMPRESSION);
+    /* libcurl sets it; then 17 KB would be allocated, and wiped, for each answer. What was read is wiped at
+     * once either way. */
+    SSL_CTX_clear_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_info_callback(ctx, on_info);
     if (!peer->profile->psk_id) {
