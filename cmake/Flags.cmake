@@ -11,7 +11,7 @@ option(PPK_COVERAGE "instrument for gcovr" OFF)
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fstack-protector-strong
                     -fcf-protection -fno-delete-null-pointer-checks)
-# To clear a few hundred bytes by "rep stos", as gcc does by itself, takes five times as long.
+# gcc clears a few hundred bytes by "rep stos", which took a twentieth of a derivation, and more of a search.
 check_c_compiler_flag(-mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign PPK_MEMSET_STRATEGY)
 if(PPK_MEMSET_STRATEGY)
   add_compile_options(-mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign)

@@ -93,7 +93,7 @@ _Static_assert(sizeof rows / sizeof rows[0] < UINT8_MAX, "attribute_row() keeps 
 
 const struct attribute_row *attribute_row(CK_ATTRIBUTE_TYPE type)
 {
-    /* Where types with these low bits were found last, and 1: a template is read five times as fast. */
+    /* Where types with these low bits were found last, and 1: most of reading a template was the search. */
     static _Atomic uint8_t last[1024];
     _Atomic uint8_t *at = &last[type % (sizeof last / sizeof last[0])];
     const size_t seen = atomic_load_explicit(at, memory_order_relaxed);
