@@ -184,7 +184,8 @@ static void on_reloading(evutil_socket_t fd, short events, void *context)
     if (d->ends)
         return;
     reload(d);
-    d->reload_from = clock_ms() + RELOAD_PAUSE * (clock_ms() - began);
+    const uint64_t ended = clock_ms();
+    d->reload_from = ended + RELOAD_PAUSE * (ended - began);
 }
 
 /* SIGHUP: at once, or when the pause is over. */
