@@ -129,9 +129,8 @@ minimize() {
         local old
         old=$(mktemp -d)
         mv "tests/fuzz/corpus/$name" "$old/seed"
-        mkdir -p "tests/fuzz/corpus/$name" "build-fuzz/corpus/$name"
-        "build-fuzz-fast/tests/fuzz_$name" -set_cover_merge=1 -use_counters=0 -max_len="$(length_max "$name")" "tests/fuzz/corpus/$name" \
-            "$old/seed" "build-fuzz/corpus/$name" >/dev/null 2>&1
+        mkdir -p "build-fuzz/corpus/$name"
+        smallest "$name" "tests/fuzz/corpus/$name" "$old/seed" "build-fuzz/corpus/$name"
         rm -r "$old"
         printf '%-16s %5s inputs\n' "$name" "$(find "tests/fuzz/corpus/$name" -type f | wc -l)"
     done
