@@ -107,8 +107,9 @@ const char *harness_log(void)
     do { /* all of it: a token that is used without a pause logs a megabyte in a second */
         if (n + 1 >= room) {
             room = room ? 2 * room : 1 << 16;
-            text = realloc(text, room);
-            require(text != NULL, "no memory");
+            char *more = realloc(text, room);
+            require(more != NULL, "no memory");
+            text = more;
         }
         n += in ? fread(text + n, 1, room - 1 - n, in) : 0;
     } while (n == room - 1);
