@@ -10,48 +10,13 @@ import conf
 import keysource
 import memory
 from p11kit import CLIENT, Isolated
-from testbed import Bed, Charon, isolate, wait_for
+from testbed import Charon, isolate, wait_for
+from two_ends import TwoEnds
 
 SPY = '/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so'
-FRESH = re.compile(r"ppk: new dynamic PPK '([0-9a-zA-Z]+)'")
-TAKEN = re.compile(r"ppk: dynamic PPK '([0-9a-zA-Z]+)' is in the token")
 
 
-class Dynamic(unittest.TestCase):
-    def setUp(self):
-        self.bed = Bed()
-        self.alice, self.bob = self.bed.net()
-        self.ka, self.kb = keysource.pair(self.alice, self.bob)
-        self.a = self.b = None
-
-    def tearDown(self):
-        try:
-            for charon in (self.a, self.b):
-                if charon:
-                    charon.alive()
-                    self.assertEqual(charon.stop(), 0)
-        finally:
-            self.bed.close()
-
-    def start(self, mine=None, others=None, plugin=None, level=1, **settings):
-        """Both charons; mine, others: arguments of the tokens."""
-        self.ta = keysource.Token(self.alice, self.bob, self.ka, **{'remote': 'Bob', **(mine or {})})
-        self.tb = keysource.Token(self.bob, self.alice, self.kb, **{'remote': 'Alice', **(others or {})})
-        self.a = Charon(self.alice, self.ta.plugin(**(plugin or {})), env=self.ta.env, level=level, **settings).start()
-        self.b = Charon(self.bob, self.tb.plugin(**(plugin or {})), env=self.tb.env, level=level, **settings).start()
-
-    def load(self, mine=None, others=None):
-        """swanctl.conf says nothing of PPKs."""
-        self.a.load(conf.swanctl([conf.connection(self.alice, self.bob, **(mine or {}))]))
-        self.b.load(conf.swanctl([conf.connection(self.bob, self.alice, **(others or {}))]))
-
-    def check_ids(self, count):
-        """As many different PPK IDs at both ends, the same ones."""
-        fresh, taken = FRESH.findall(self.a.text()), TAKEN.findall(self.b.text())
-        self.assertEqual(len(set(fresh)), count, self.a.text())
-        self.assertEqual(sorted(fresh), sorted(taken))
-        return fresh
-
+class Dynamic(TwoEnds):
     def reauthenticate(self):
         """Rekeys all that there is, then makes a new IKE_SA with a new PPK."""
         self.a.swanctl('--rekey', '--ike', 'peer')
@@ -347,7 +312,6 @@ class Dynamic(unittest.TestCase):
         for host in (self.alice, self.bob):
             wait_for(lambda h=host: self.destroyed(h) == [1, 1], 5, f'{host.name} destroys its PPK')
         self.a.terminate()
-        self.load({'psk': 'another one'})
         self.a.load(conf.swanctl([conf.connection(self.alice, self.bob)], psk='not the right one'))
         self.a.initiate(check=False)
         self.assertNotIn('ESTABLISHED', self.a.sas())

@@ -228,9 +228,9 @@ charon-systemd {{
     }}
   }}
 }}
-# swanctl is started some hundred times, and nothing here has a certificate
+# swanctl is started some hundred times, mostly where nothing has a certificate
 swanctl {{
-  load = random pem pkcs1 x509 pubkey
+  load = random pem pkcs1 x509 pubkey {'pkcs8 openssl' if self.modular else ''}
 }}
 ''')
         (self.host.dir / 'strongswan.conf').chmod(0o600)
