@@ -60,7 +60,9 @@ void config_errors_print(const struct config_errors *e, const char *name, struct
         else
             text_printf(out, "%s: %s\n", name, m->what.text);
     }
-    if (e->count > e->kept)
+    if (e->count > e->kept && e->kept < CONFIG_ERRORS_MAX)
+        text_printf(out, "%s: and %zu more, no memory left to tell them\n", name, e->count - e->kept);
+    else if (e->count > e->kept)
         text_printf(out, "%s: and %zu more\n", name, e->count - e->kept);
 }
 

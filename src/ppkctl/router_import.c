@@ -451,7 +451,7 @@ static bool whole_check(struct import *im, struct text *out)
         whole_print(im, out);
         c = configuration_parse(CHECKED, out->s != NULL ? out->s : "", out->len, &errors);
         im->failed = out->failed || errors.failed || (c == NULL && errors.s == NULL) ||
-                     (errors.s != NULL && strstr(errors.s, "no memory left") != NULL);
+                     (errors.s != NULL && strstr(errors.s, "memory left") != NULL);
         again = c == NULL && !im->failed && mistakes_drop(im, errors.s);
         text_free(&errors);
         configuration_free(c);

@@ -18,6 +18,9 @@ ROUTER = '''crypto ikev2 keyring k
   address 192.0.2.2
   pre-shared-key abc
   ppk manual id x key abcdefghijklmnopqrstuvwxyz0123456789
+ peer c
+  address 192.0.2.3
+  ppk manual id y key too-short
 '''
 REPORTS = ('FAULT ', 'SEEN ', 'HELD ', 'CALLS ', 'CALLED ')
 
@@ -72,6 +75,8 @@ class Ppkctl(Case):
                     if done.returncode != plain.returncode:
                         self.assertTrue(done.stderr.strip() or len(now) > 0, 'it says nothing: ' + told)
                         self.assertNotEqual(done.returncode, 0, told)
+                        if kind == 'memory' and words[0] == 'import':
+                            self.assertIn('memory left', done.stderr, told)
                     elif words[0] in ('check', 'completion', 'manual', 'import') or words[1] == 'running-config':
                         self.assertEqual(now, output, told)
 
