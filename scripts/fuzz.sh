@@ -81,17 +81,19 @@ smallest() {
 # A number of executions in ten parts, each in as many processes as there are processors. What was done is counted after each part,
 # so that a run may be ended and another one goes on. Each part begins with few inputs, counts edges and not how often they were
 # passed, and has no entropic schedule: what these cost grows with what was found, up to ten times of what an execution takes.
+# A part that is ended by hand is not counted, but the next run begins with what it found.
 long_run() {
     local total=$1 name=$2 build runs log
-    local count=build-fuzz/$name.executions begin=build-fuzz/begin found=build-fuzz/corpus/$name
-    mkdir -p "$found"
+    local count=build-fuzz/$name.executions begin=build-fuzz/begin/$name found=build-fuzz/corpus/$name
+    mkdir -p "$found" "$begin"
     for _ in {1..10}; do
         for build in fuzz-fast fuzz; do
             [ "$build" = fuzz ] && runs=$((total / 1000)) || runs=$((total * 99 / 1000))
+            find "$begin" -type f -exec cp -n -t "$found" {} + # of a part that was ended by hand
             rm -rf "$begin"
             smallest "$name" "$begin" "tests/fuzz/corpus/$name" "$found" || return 1
             run "$build" "$name" -entropic=0 -use_counters=0 -runs=$((runs / jobs)) -jobs="$jobs" -workers="$jobs" "$begin" || return 1
-            cp -n "$begin"/* "$found"
+            find "$begin" -type f -exec cp -n -t "$found" {} +
             for log in fuzz-[0-9]*.log; do
                 sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1 >>"$count.parts"
                 rm -f "$log"
