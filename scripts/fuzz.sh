@@ -20,7 +20,7 @@ tested() {
     ppk_conf) echo src/config src/keyring ;;
     skip_message) echo src/skip/messages.c src/skip/dialect_skip.c src/skip/json_blank.c ;;
     etsi014) echo src/skip/messages.c src/skip/dialect_etsi014.c src/skip/json_blank.c ;;
-    skip_http) echo src/skip/transport.c src/skip/messages.c src/skip/dialect_skip.c src/skip/dialect_etsi014.c ;;
+    skip_http) echo src/skip/transport.c src/skip/line.c src/skip/line_told.c src/skip/messages.c src/skip/dialect_skip.c src/skip/dialect_etsi014.c ;;
     skipd_http) echo src/skipd/http.c src/skipd/http_*.c src/skipd/uri.c ;;
     skipd_uri) echo src/skipd/uri.c ;;
     sync_message) echo src/skipd/sync_message.c ;;
