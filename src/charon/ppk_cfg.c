@@ -51,7 +51,7 @@ static bool ppk_required(peer_cfg_t *cfg)
     if (original_ppk_required(cfg))
         return true;
     sa = ppk_sa_get(ppk_sa_thread(), false);
-    return sa && ppk_sa_peer(sa)->required;
+    return sa && ppk_sa_required(sa);
 }
 
 void ppk_cfg_adopt(peer_cfg_t *cfg)

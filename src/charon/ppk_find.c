@@ -114,6 +114,23 @@ CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, stru
     return CKR_OK;
 }
 
+CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
+{
+    CK_ATTRIBUTE peers[] = {
+        {CKA_CLASS, &class_data, sizeof class_data},
+        {CKA_APPLICATION, application, sizeof application - 1},
+    };
+    CK_OBJECT_HANDLE handle;
+    CK_ULONG count;
+    CK_RV rv = search(session, peers, COUNT(peers), &handle, 1, &count, answer->text);
+
+    if (rv != CKR_OK && !means_unknown_attribute(rv))
+        return rv;
+    answer->peer.known = rv == CKR_OK && count == 1;
+    answer->fact = PPK_YES;
+    return CKR_OK;
+}
+
 CK_RV ppk_find_any(struct ppk_session *session, struct ppk_answer *answer)
 {
     CK_ATTRIBUTE peers[] = {

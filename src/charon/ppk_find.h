@@ -7,6 +7,7 @@
 
 /* Each puts its facts into answer and returns the module's code, so that the caller sees whether the session
  * is lost; where the code is not CKR_OK, answer->text names the call. */
+CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer);
 CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer);
 CK_RV ppk_find_any(struct ppk_session *session, struct ppk_answer *answer);
 CK_RV ppk_find_by_id(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer);

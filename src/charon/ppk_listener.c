@@ -78,20 +78,32 @@ static void request_received(struct ppk_sa *sa, message_t *message)
         ppk_cfg_adopt(cfg);
 }
 
+/* The same for IKEv1, which knows no PPKs: whether the peer may come without one. */
+static void ikev1_received(struct ppk_sa *sa, message_t *message)
+{
+    if (ppk_notify_identity_received(sa, message, PLV1_ID) || (!sa->peer.known && !sa->lookups[0]))
+        ppk_sa_lookup(sa, message->get_source(message));
+}
+
 static bool message_hook(listener_t *listener, ike_sa_t *ike_sa, message_t *message, bool incoming,
                          bool plain)
 {
     exchange_type_t type = message->get_exchange_type(message);
+    bool ikev1 = type == ID_PROT || type == AGGRESSIVE;
     struct ppk_sa *sa;
 
     (void)listener;
-    (void)ike_sa;
     if (!plain)
         return TRUE;
-    sa = type == IKE_SA_INIT || type == IKE_AUTH ? ppk_sa_current() : NULL;
+    sa = type == IKE_SA_INIT || type == IKE_AUTH || ikev1 ? ppk_sa_current() : NULL;
     ppk_sa_thread_initiates(NULL);
     if (!sa)
         return TRUE;
+    if (ikev1) {
+        if (incoming && !is_initiator(ike_sa))
+            ikev1_received(sa, message);
+        return TRUE;
+    }
     if (incoming && message->get_request(message))
         request_received(sa, message);
     if (incoming && type == IKE_SA_INIT)
@@ -107,10 +119,10 @@ static bool authorize(listener_t *listener, ike_sa_t *ike_sa, bool final, bool *
     struct ppk_sa *sa = ppk_sa_get(ike_sa, false);
 
     (void)listener;
-    if (final && sa && !ike_sa->has_condition(ike_sa, COND_PPK) && ppk_sa_peer(sa)->required) {
+    if (final && sa && !ike_sa->has_condition(ike_sa, COND_PPK) && ppk_sa_required(sa)) {
         DBG1(DBG_CFG,
-             "ppk: error: the keyring requires a PPK with peer '%s', and the peers agreed on none: refused",
-             sa->peer.name);
+             "ppk: error: the keyring %s a PPK with peer '%s', and the peers agreed on none: refused",
+             sa->peer.required ? "requires" : "may require", sa->peer.known ? sa->peer.name : sa->identity);
         *success = FALSE;
     }
     return TRUE;

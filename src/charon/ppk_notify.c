@@ -70,18 +70,24 @@ static void ppk_id_take(struct ppk_sa *sa, notify_payload_t *notify)
         sa->wire_id = chunk_create_clone(malloc(data.len - 1), chunk_skip(data, 1));
 }
 
-bool ppk_notify_auth_received(struct ppk_sa *sa, message_t *message)
+bool ppk_notify_identity_received(struct ppk_sa *sa, message_t *message, payload_type_t type)
 {
-    notify_payload_t *notify = message->get_notify(message, PPK_IDENTITY);
-    id_payload_t *idi = (id_payload_t *)message->get_payload(message, PLV2_ID_INITIATOR);
+    id_payload_t *payload = (id_payload_t *)message->get_payload(message, type);
     identification_t *id;
 
-    if (notify)
-        ppk_id_take(sa, notify);
-    if (!idi)
+    if (!payload)
         return false;
-    id = idi->get_identification(idi);
+    id = payload->get_identification(payload);
     ppk_identity_text(id, sa->identity);
     id->destroy(id);
     return sa->identity[0] != '\0';
+}
+
+bool ppk_notify_auth_received(struct ppk_sa *sa, message_t *message)
+{
+    notify_payload_t *notify = message->get_notify(message, PPK_IDENTITY);
+
+    if (notify)
+        ppk_id_take(sa, notify);
+    return ppk_notify_identity_received(sa, message, PLV2_ID_INITIATOR);
 }

@@ -67,7 +67,7 @@ static CK_RV run_once(struct ppk_session *session, const struct ppk_ask *ask, st
     if (rv == CKR_OK) {
         switch (ask->op) {
         case PPK_OP_OPEN:
-            answer->fact = PPK_YES;
+            rv = ppk_find_keyring(session, answer);
             break;
         case PPK_OP_PEER:
             rv = ppk_find_peer(session, ask, answer);

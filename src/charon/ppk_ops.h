@@ -11,7 +11,7 @@
 #define PPK_ID_MAX   65535
 
 enum ppk_op {
-    PPK_OP_OPEN,     /* is the token there */
+    PPK_OP_OPEN,     /* is the token there, and does it know peers */
     PPK_OP_PEER,     /* the keyring's peer: by identity (its name), else by address */
     PPK_OP_ANY,      /* does the token hold a peer or a secret key at all; never fetches one */
     PPK_OP_FIND,     /* the PPK with this ID; a dynamic one may be fetched from its key source */
@@ -71,7 +71,7 @@ struct ppk_ask {
 struct ppk_answer {
     enum ppk_fact fact;
     char text[PPK_TEXT_MAX]; /* why, unless PPK_YES */
-    struct ppk_peer peer;    /* PEER */
+    struct ppk_peer peer;    /* PEER; OPEN: known, if it knows any */
     struct ppk_key key;      /* FIND, GENERATE */
     unsigned char *id;       /* FIND, GENERATE: the PPK ID as the token has it; malloced */
     size_t id_len;

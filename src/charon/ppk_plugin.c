@@ -5,6 +5,7 @@
 #include "ppk_creds.h"
 #include "ppk_kdf.h"
 #include "ppk_listener.h"
+#include "ppk_peers.h"
 #include "ppk_ref.h"
 
 #define THREADS_DEFAULT    16
@@ -55,6 +56,8 @@ static void token_try(struct ppk_pool *pool, const struct ppk_module_config *con
     if (!job)
         return;
     answer = ppk_job_wait(job);
+    if (answer->peer.known)
+        ppk_peers_keyring_seen();
     if (answer->fact == PPK_YES)
         DBG1(DBG_CFG, "ppk: PPKs come from token '%s' of %s",
              config->token ? config->token : "(the only one)", config->path);
@@ -87,13 +90,14 @@ static bool start(plugin_t *public, plugin_feature_t *feature, bool reg, void *d
         lib->credmgr->remove_set(lib->credmgr, &ppk_creds);
         ppk_cfg_destroy();
         ppk_sa_table_destroy();
+        ppk_peers_destroy();
         ppk_pool_destroy(self->pool);
         self->pool = NULL;
         return TRUE;
     }
     self->pool = ppk_pool_create(&config, setting_number("threads", THREADS_DEFAULT, THREADS_MAX),
                                  setting_number("timeout", TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX));
-    if (!self->pool || !ppk_ref_init() || !ppk_sa_table_create(self->pool)) {
+    if (!self->pool || !ppk_ref_init() || !ppk_peers_create() || !ppk_sa_table_create(self->pool)) {
         DBG1(DBG_CFG, "ppk: error: out of memory or random bytes");
         return FALSE;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ppk_sa.h"
 
+#include "ppk_peers.h"
+
 #include <collections/hashtable.h>
 #include <ppk/ppk.h>
 #include <stdatomic.h>
@@ -49,13 +51,17 @@ void ppk_sa_reset(struct ppk_sa *sa)
     sa->remote_system_id[0] = '\0';
     sa->peer_offers = false;
     sa->tried = false;
+    for (size_t i = 0; i < countof(sa->lookups); i++) {
+        ppk_job_release(sa->lookups[i]);
+        sa->lookups[i] = NULL;
+    }
+    sa->peer = (struct ppk_peer){0};
+    sa->unknown = false;
 }
 
 static void sa_free(struct ppk_sa *sa)
 {
     ppk_sa_reset(sa);
-    for (size_t i = 0; i < countof(sa->lookups); i++)
-        ppk_job_release(sa->lookups[i]);
     free(sa);
 }
 
@@ -141,17 +147,40 @@ void ppk_sa_lookup(struct ppk_sa *sa, host_t *other)
     sa->lookups[sa->lookups[0] ? 1 : 0] = submit(&ask);
 }
 
-static void lookup_take(struct ppk_sa *sa, const struct ppk_answer *answer)
+/* Where the token does not answer, the peer is what it was the last time. One that it was never asked about
+ * may be one of whom a PPK is required: whoever can make a key source slow must not get rid of it by that.
+ * Only where there was no keyring to be read, ever, the connection decides. */
+static enum ppk_fact lookup_guess(struct ppk_sa *sa, const struct ppk_job *job, const char *why,
+                                  struct ppk_peer *peer)
 {
+    bool remembered = ppk_peers_last(ppk_job_ask(job), peer);
+
+    sa->unknown = !remembered && ppk_peers_keyring();
+    DBG1(DBG_CFG, "ppk: warning: the token cannot be asked about this peer%s: %s",
+         remembered    ? ", which is taken for what it was"
+         : sa->unknown ? ", of which a PPK may be required"
+                       : "",
+         why);
+    return remembered && peer->known ? PPK_YES : PPK_NO;
+}
+
+static void lookup_take(struct ppk_sa *sa, struct ppk_job *job)
+{
+    const struct ppk_answer *answer = ppk_job_wait(job);
+    struct ppk_peer peer = answer->peer;
+    enum ppk_fact fact = answer->fact;
     bool required = sa->peer.required;
 
-    if (answer->fact == PPK_YES) {
-        sa->peer = answer->peer;
+    sa->unknown = false;
+    if (fact == PPK_FAILED)
+        fact = lookup_guess(sa, job, answer->text, &peer);
+    else
+        ppk_peers_note(ppk_job_ask(job), &peer);
+    if (fact == PPK_YES) {
+        sa->peer = peer;
         sa->peer.required |= required;
         DBG2(DBG_CFG, "ppk: the peer is '%s' of the keyring, PPK %s", sa->peer.name,
              sa->peer.required ? "required" : "not required");
-    } else if (answer->fact == PPK_FAILED) {
-        DBG1(DBG_CFG, "ppk: warning: the token cannot be asked about this peer: %s", answer->text);
     }
 }
 
@@ -161,11 +190,16 @@ const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa)
     for (size_t i = 0; i < countof(sa->lookups); i++) {
         if (!sa->lookups[i])
             continue;
-        lookup_take(sa, ppk_job_wait(sa->lookups[i]));
+        lookup_take(sa, sa->lookups[i]);
         ppk_job_release(sa->lookups[i]);
         sa->lookups[i] = NULL;
     }
     return &sa->peer;
+}
+
+bool ppk_sa_required(struct ppk_sa *sa)
+{
+    return ppk_sa_peer(sa)->required || sa->unknown;
 }
 
 const char *ppk_id_text(chunk_t id, char text[static PPK_ID_TEXT_MAX])

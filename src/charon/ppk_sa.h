@@ -13,7 +13,8 @@ struct ppk_sa {
     ike_sa_t *ike_sa;
     struct ppk_job *lookups[2]; /* the peer is being looked up */
     struct ppk_peer peer;
-    char identity[PPK_NAME_MAX];         /* the remote IKE identity as text, once known */
+    bool unknown;                /* the token did not answer, and never said anything of this peer before */
+    char identity[PPK_NAME_MAX]; /* the remote IKE identity as text, once known */
     char remote_system_id[PPK_NAME_MAX]; /* SKIP system ID that the peer sent in USE_PPK, or empty */
     bool peer_offers;                    /* the peer sent USE_PPK in this attempt */
     chunk_t wire_id; /* responder: the PPK ID as it came, before charon reads it as an identity */
@@ -42,8 +43,8 @@ void ppk_sa_thread_initiates(ike_sa_t *ike_sa);
 /* The entry of the IKE_SA that the calling thread works for, made at need; NULL if it works for none. */
 struct ppk_sa *ppk_sa_current(void);
 
-/* A new attempt of the same IKE_SA (retry, cookie): all but the peer is forgotten, and an unused PPK
- * destroyed. */
+/* A new attempt of the same IKE_SA (retry, cookie, redirect): all is forgotten, and an unused PPK destroyed.
+ */
 void ppk_sa_reset(struct ppk_sa *sa);
 
 /* The IKE_SA is up, or over: the token is told its outcome, and a dynamic PPK is destroyed in it, without
@@ -56,8 +57,13 @@ void ppk_sa_remove(ike_sa_t *ike_sa);
 /* Begins to look the peer up by its address and sa->identity; does not wait (unless two are under way). */
 void ppk_sa_lookup(struct ppk_sa *sa, host_t *other);
 
-/* The keyring's peer; waits for the lookup, within the bound. */
+/* The keyring's peer; waits for the lookup, within the bound. Where the token does not answer, what it said
+ * the last time. */
 const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa);
+
+/* Whether the keyring requires a PPK with this peer, or may do so: there is a keyring, but what it says of
+ * the peer is not known. Waits as above. */
+bool ppk_sa_required(struct ppk_sa *sa);
 
 /* Initiator: a new PPK (or the peer's manual one) for this attempt; its ID, or NULL, and then the log says
  * why. */

@@ -24,14 +24,23 @@ struct ppk_job {
     struct ppk_answer answer, late;
 };
 
+struct queue {
+    struct ppk_job *first, **last;
+};
+
+/* Fetches wait for a key source, each for seconds if it is silent. All but one worker may do them at a time,
+ * so that whatever the token knows by itself is answered meanwhile. */
+enum { QUICK, FETCHES, QUEUES };
+
 struct ppk_pool {
     pthread_mutex_t lock;
     pthread_cond_t work, done;
     struct ppk_module *module;
-    struct ppk_job *first, **last;
+    struct queue queues[QUEUES];
     pthread_t *ids; /* of the workers that were started */
     unsigned started;
-    unsigned threads; /* of them, those that have not ended */
+    unsigned threads;  /* of them, those that have not ended */
+    unsigned fetching; /* and those that fetch */
     unsigned idle, queued, threads_max, bound_ms, overdue;
     struct timespec hung_until;
     bool ending;
@@ -81,7 +90,8 @@ struct ppk_pool *ppk_pool_create(const struct ppk_module_config *config, unsigne
     pool->ids = calloc(threads, sizeof *pool->ids);
     pool->threads_max = threads;
     pool->bound_ms = bound_ms;
-    pool->last = &pool->first;
+    for (size_t i = 0; i < QUEUES; i++)
+        pool->queues[i].last = &pool->queues[i].first;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -104,24 +114,18 @@ static void job_free(struct ppk_job *job)
     free(job);
 }
 
-/* Takes the next job; NULL when the pool ends. Locked. */
-static struct ppk_job *job_next_locked(struct ppk_pool *pool)
+static bool is_fetch(const struct ppk_job *job)
 {
-    struct ppk_job *job;
+    return job->ask.op == PPK_OP_FIND || job->ask.op == PPK_OP_GENERATE;
+}
 
-    pool->idle++;
-    while (!pool->first && !pool->ending)
-        pthread_cond_wait(&pool->work, &pool->lock);
-    pool->idle--;
-    job = pool->first;
-    if (job) {
-        pool->queued--;
-        pool->first = job->next;
-        if (!pool->first)
-            pool->last = &pool->first;
-        job->state = JOB_RUNNING;
-    }
-    return job;
+static void job_put_locked(struct ppk_job *job)
+{
+    struct queue *queue = &job->pool->queues[is_fetch(job) ? FETCHES : QUICK];
+
+    *queue->last = job;
+    queue->last = &job->next;
+    job->pool->queued++;
 }
 
 static void job_finish_locked(struct ppk_job *job)
@@ -136,6 +140,44 @@ static void job_finish_locked(struct ppk_job *job)
     pthread_cond_broadcast(&pool->done);
 }
 
+/* The first job that may be done now, or NULL. Nobody waits any more for one that was released before its
+ * turn came: only the end of a PPK is done nevertheless. */
+static struct ppk_job *job_pick_locked(struct ppk_pool *pool)
+{
+    for (size_t i = 0; i < QUEUES; i++) {
+        struct queue *queue = &pool->queues[i];
+        struct ppk_job *job;
+
+        while ((job = queue->first) &&
+               (i == QUICK || pool->fetching == 0 || pool->fetching + 1 < pool->threads_max)) {
+            pool->queued--;
+            queue->first = job->next;
+            if (!queue->first)
+                queue->last = &queue->first;
+            if (job->held || job->ask.op == PPK_OP_DONE)
+                return job;
+            job_finish_locked(job);
+        }
+    }
+    return NULL;
+}
+
+/* Takes the next job; NULL when the pool ends. Locked. */
+static struct ppk_job *job_next_locked(struct ppk_pool *pool)
+{
+    struct ppk_job *job;
+
+    pool->idle++;
+    while (!(job = job_pick_locked(pool)) && !pool->ending)
+        pthread_cond_wait(&pool->work, &pool->lock);
+    pool->idle--;
+    if (job) {
+        job->state = JOB_RUNNING;
+        pool->fetching += is_fetch(job);
+    }
+    return job;
+}
+
 /* A PPK that came too late for the IKE SA that asked for it must not stay. */
 static void job_discard(struct ppk_session *session, const struct ppk_job *job)
 {
@@ -148,9 +190,8 @@ static void job_discard(struct ppk_session *session, const struct ppk_job *job)
 
 static bool job_is_orphan_locked(const struct ppk_job *job)
 {
-    bool made_key = job->ask.op == PPK_OP_FIND || job->ask.op == PPK_OP_GENERATE;
-
-    return made_key && job->answer.fact == PPK_YES && job->answer.key.dynamic && (!job->held || job->overdue);
+    return is_fetch(job) && job->answer.fact == PPK_YES && job->answer.key.dynamic &&
+           (!job->held || job->overdue);
 }
 
 static void *worker(void *argument)
@@ -169,6 +210,7 @@ static void *worker(void *argument)
             job_discard(&session, job);
             pthread_mutex_lock(&pool->lock);
         }
+        pool->fetching -= is_fetch(job);
         job_finish_locked(job);
     }
     pthread_mutex_unlock(&pool->lock);
@@ -216,7 +258,7 @@ struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
     job->until = after_ms(pool->bound_ms);
     memset(ask, 0, sizeof *ask);
     pthread_mutex_lock(&pool->lock);
-    if (pool->overdue && !is_past(&pool->hung_until)) {
+    if (job->ask.op != PPK_OP_DONE && pool->overdue && !is_past(&pool->hung_until)) {
         job_refuse(job, "the PKCS#11 module hangs: an earlier call has not returned");
     } else {
         /* each job that waits has an idle worker, which may not have woken up yet, or gets a new one */
@@ -225,9 +267,7 @@ struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
         if (!pool->threads) {
             job_refuse(job, "no thread can be started for the PKCS#11 module");
         } else {
-            pool->queued++;
-            *pool->last = job;
-            pool->last = &job->next;
+            job_put_locked(job);
             pthread_cond_signal(&pool->work);
         }
     }
@@ -245,7 +285,7 @@ struct ppk_answer *ppk_job_wait(struct ppk_job *job)
     while (job->state != JOB_DONE && waited == 0)
         waited = pthread_cond_timedwait(&pool->done, &pool->lock, &job->until);
     if (job->state != JOB_DONE) {
-        if (!job->overdue) {
+        if (!job->overdue && job->state == JOB_RUNNING) { /* else the workers have too much to do */
             job->overdue = true;
             pool->overdue++;
             pool->hung_until = after_ms(HUNG_SECONDS * 1000);
@@ -257,6 +297,11 @@ struct ppk_answer *ppk_job_wait(struct ppk_job *job)
     }
     pthread_mutex_unlock(&pool->lock);
     return answer;
+}
+
+const struct ppk_ask *ppk_job_ask(const struct ppk_job *job)
+{
+    return &job->ask;
 }
 
 void ppk_job_release(struct ppk_job *job)

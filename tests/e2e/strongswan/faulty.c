@@ -63,6 +63,10 @@ FAULTY(C_DeriveKey,
        (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, CK_ATTRIBUTE *template,
         CK_ULONG count, CK_OBJECT_HANDLE *key),
        (session, mechanism, base, template, count, key))
+FAULTY(C_GenerateKey,
+       (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *template, CK_ULONG count,
+        CK_OBJECT_HANDLE *key),
+       (session, mechanism, template, count, key))
 FAULTY(C_SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
        (session, mechanism, key))
 
@@ -85,6 +89,7 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
     ours.C_FindObjectsInit = my_C_FindObjectsInit;
     ours.C_FindObjects = my_C_FindObjects;
     ours.C_DeriveKey = my_C_DeriveKey;
+    ours.C_GenerateKey = my_C_GenerateKey;
     ours.C_SignInit = my_C_SignInit;
     *list = &ours;
     return CKR_OK;
