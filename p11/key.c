@@ -291,6 +291,21 @@ static struct key *key_new(const struct template *t, uint32_t flags, CK_KEY_TYPE
     return k;
 }
 
+/* From now on others may see it, and name it anew (handles can be guessed): not before it has been indexed by
+ * the names that it was made with. */
+static void key_publish(struct library *l, struct key *k, uint16_t slot)
+{
+    const bool named = atomic_load_explicit(&k->named, memory_order_relaxed);
+
+    if (named)
+        key_lock(k);
+    object_publish(k->object, OBJECT_KEY, slot, k);
+    for (int i = 0; named && i < KEY_INDEXES; i++)
+        index_add(l->keys, k, (enum key_index)i, slot);
+    if (named)
+        key_unlock(k);
+}
+
 CK_RV key_make(struct slot *s, CK_SESSION_HANDLE session, const struct template *t, uint32_t flags,
                CK_KEY_TYPE type, struct secret *value, CK_OBJECT_HANDLE *handle)
 {
@@ -313,9 +328,7 @@ CK_RV key_make(struct slot *s, CK_SESSION_HANDLE session, const struct template 
     k->value = value;
     session_link(owner, k);
     *handle = object_handle(k->object);
-    object_publish(k->object, OBJECT_KEY, s->id, k);
-    for (int i = 0; i < KEY_INDEXES; i++)
-        index_add(l->keys, k, (enum key_index)i, s->id);
+    key_publish(l, k, s->id);
     session_unlock(owner);
     return CKR_OK;
 out:

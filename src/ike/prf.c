@@ -237,14 +237,12 @@ static bool loan_begin(struct loan *l, const void *owner, enum prf prf, struct s
 
 void prf_forget(const void *owner)
 {
-    _Atomic(struct kept *) *place = place_of(owner);
-    struct kept *k = atomic_exchange_explicit(place, NULL, memory_order_acquire), *none = NULL;
+    struct kept *k = atomic_exchange_explicit(place_of(owner), NULL, memory_order_acquire);
 
     if (!k || !crypto_alive())
         return;
-    if (k->owner != owner &&
-        atomic_compare_exchange_strong_explicit(place, &none, k, memory_order_release, memory_order_relaxed))
-        return;
+    /* Also if it is another owner's. Once taken out it may not be put back: he may have been forgotten
+     * meanwhile, and then it would be taken for that of whoever has his address next. */
     context_give(k->prf, k->ctx);
     free(k);
 }

@@ -420,10 +420,61 @@ static void test_finalize_under_load(void **state)
     expect(strstr(harness_log(), "does not return") == NULL, "C_Finalize gave up a call");
 }
 
+/* Gives the key that comes next a label as soon as it is there: a handle can be guessed. */
+static _Atomic CK_OBJECT_HANDLE coming;
+static atomic_ulong named;
+static void *name_it(void *session)
+{
+    CK_ATTRIBUTE label = {CKA_LABEL, (void *)(uintptr_t) "named", 5};
+    CK_OBJECT_HANDLE last = 0, o;
+    while ((o = atomic_load(&coming)) != ~0UL)
+        if (o != last &&
+            f->C_SetAttributeValue((CK_SESSION_HANDLE)(uintptr_t)session, o, &label, 1) == CKR_OK) {
+            last = o;
+            atomic_fetch_add(&named, 1);
+        }
+    return NULL;
+}
+
+static void test_named_while_made(void **state)
+{
+    (void)state;
+    static uint8_t id[60000];
+    CK_ATTRIBUTE label = {CKA_LABEL, (void *)(uintptr_t) "named", 5};
+    pthread_t t;
+    start();
+    CK_SESSION_HANDLE s = harness_session_rw("main"), other = harness_session_rw("main");
+    pthread_create(&t, NULL, name_it, (void *)(uintptr_t)other);
+    for (int i = 0; i < (HARNESS_TSAN || HARNESS_ASAN ? 1000 : 6000); i++) {
+        struct template key = {.n = 0};
+        template_secret(&key);
+        template_bytes(&key, CKA_VALUE, shared_value, sizeof shared_value);
+        template_bytes(&key, CKA_ID, id, sizeof id); /* which takes some time to be indexed */
+        template_bytes(&key, CKA_LABEL, "old", 3);
+        CK_OBJECT_HANDLE o = 0, found[4];
+        CK_ULONG n = 0;
+        expect_ok(f->C_CreateObject(s, key.a, key.n, &o));
+        expect_ok(f->C_DestroyObject(s, o));
+        atomic_store(&coming, o + (1UL << 24));
+        if (i % 200 != 0)
+            continue;
+        expect_ok(f->C_FindObjectsInit(s, &label, 1));
+        expect_ok(f->C_FindObjects(s, found, 4, &n));
+        expect_ok(f->C_FindObjectsFinal(s));
+        expect(n == 0, "a destroyed key is found");
+    }
+    atomic_store(&coming, ~0UL);
+    pthread_join(t, NULL);
+    print_message("stress: %lu keys named while they were made\n", atomic_load(&named));
+    expect(atomic_load(&named) > 0, "no key was named in time");
+    expect_ok(f->C_Finalize(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TOKEN_TEST(test_everything_at_once),
-                                       TOKEN_TEST(test_finalize_under_load)};
+                                       TOKEN_TEST(test_finalize_under_load),
+                                       TOKEN_TEST(test_named_while_made)};
     CK_C_GetInterface get = NULL;
     CK_INTERFACE *interface = NULL;
     *(void **)&get = dlsym(harness_load(), "C_GetInterface");

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,44 @@ static void owners(void **state)
         prf_forget(&owner[i]);
 }
 
+static const char strangers[2][300]; /* more than there are places: each shares one with one of the others */
+static atomic_bool forgotten;
+
+static void *forget(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; !atomic_load(&forgotten); i++)
+        prf_forget(&strangers[1][i % sizeof strangers[1]]);
+    return NULL;
+}
+
+/* An owner is forgotten while another thread forgets one that has the same place: who comes after him at the
+ * same address does not get his context. */
+static void forgotten_together(void **state)
+{
+    const struct span seed = {(const uint8_t *)"seed", 4};
+    uint8_t keys[2][32], expected[2][PRF_MAX], out[PRF_MAX];
+    pthread_t id;
+
+    (void)state;
+    assert_true(crypto_random(keys, sizeof keys));
+    for (size_t k = 0; k < 2; k++)
+        assert_true(
+            prf_compute(PRF_HMAC_SHA2_256, (struct span){keys[k], sizeof keys[k]}, &seed, 1, expected[k]));
+    assert_int_equal(pthread_create(&id, NULL, forget, NULL), 0);
+    size_t wrong = 0;
+    for (size_t i = 0; i < 600000; i++) {
+        const char *mine = &strangers[0][i / 2 % sizeof strangers[0]];
+        const struct span key = {keys[i % 2], sizeof keys[0]};
+        assert_true(prf_compute_for(mine, PRF_HMAC_SHA2_256, key, &seed, 1, out));
+        wrong += memcmp(out, expected[i % 2], 32) != 0;
+        prf_forget(mine);
+    }
+    atomic_store(&forgotten, true);
+    assert_int_equal(pthread_join(id, NULL), 0);
+    assert_int_equal(wrong, 0);
+}
+
 /* How often the process's memory holds these bytes. `inverted` is not found itself. */
 static size_t residue(const uint8_t inverted[32])
 {
@@ -350,9 +389,10 @@ static void nothing_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors), cmocka_unit_test(chain),  cmocka_unit_test(rfc8784),
-        cmocka_unit_test(parts),   cmocka_unit_test(limits), cmocka_unit_test(key_lengths),
-        cmocka_unit_test(threads), cmocka_unit_test(owners), cmocka_unit_test(nothing_left),
+        cmocka_unit_test(vectors),      cmocka_unit_test(chain),  cmocka_unit_test(rfc8784),
+        cmocka_unit_test(parts),        cmocka_unit_test(limits), cmocka_unit_test(key_lengths),
+        cmocka_unit_test(threads),      cmocka_unit_test(owners), cmocka_unit_test(forgotten_together),
+        cmocka_unit_test(nothing_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
