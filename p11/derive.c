@@ -85,6 +85,19 @@ static struct span second_span(const struct derivation *d)
     return (struct span){d->second_view.data, d->second_view.len};
 }
 
+/* May the prf of this key (NULL: none of ours) and these parts be a new key? */
+static CK_RV may_make(const struct derivation *d, const struct object *key, enum prf prf,
+                      const struct span *parts, size_t n)
+{
+    struct policy_input in = {0};
+
+    for (size_t i = 0; i < n; i++)
+        policy_input_add(&in, parts[i]);
+    return policy_may_make(d->slot, key, prf, &in);
+}
+
+static const uint8_t first_block = 1; /* of prf+ */
+
 /* prf+(base, value(hSeedKey) | pSeedData) */
 static CK_RV derive_prf_plus(struct derivation *d)
 {
@@ -107,7 +120,10 @@ static CK_RV derive_prf_plus(struct derivation *d)
         rv = begin(d, len);
     if (rv != CKR_OK)
         return rv;
-    const struct span parts[] = {second_span(d), {p.pSeedData, p.ulSeedDataLen}};
+    const struct span parts[] = {second_span(d), {p.pSeedData, p.ulSeedDataLen}, {&first_block, 1}};
+    rv = may_make(d, d->base, prf, parts, 3);
+    if (rv != CKR_OK)
+        return rv;
     return prf_plus_for(policy_hot(d->base), prf, base_span(d), parts, 2, d->out, len) ? CKR_OK
                                                                                        : CKR_FUNCTION_FAILED;
 }
@@ -156,6 +172,9 @@ static CK_RV derive_ike_prf(struct derivation *d)
     if (p.bDataAsKey)
         return prf_data_as_key(d, prf, ni, nr, d->out);
     const struct span parts[] = {second_span(d), ni, nr};
+    rv = may_make(d, d->base, prf, parts, 3);
+    if (rv != CKR_OK)
+        return rv;
     return prf_compute_for(policy_hot(d->base), prf, base_span(d), parts, 3, d->out) ? CKR_OK
                                                                                      : CKR_FUNCTION_FAILED;
 }
@@ -187,6 +206,19 @@ static CK_RV hkdf_len(const struct derivation *d, const CK_HKDF_PARAMS *p, enum 
     if (!template_has(d->t, FIELD_VALUE_LEN))
         return CKR_TEMPLATE_INCOMPLETE;
     return *len > 255 * prf_size(prf) ? CKR_KEY_SIZE_RANGE : CKR_OK;
+}
+
+/* Extract keys the prf with the salt, and Expand with what comes of it, or with the base key. */
+static CK_RV hkdf_may_make(const struct derivation *d, const CK_HKDF_PARAMS *p, enum prf prf)
+{
+    const struct span base = base_span(d), first[] = {{p->pInfo, p->ulInfoLen}, {&first_block, 1}};
+    CK_RV rv = p->bExtract ? may_make(d, d->second, prf, &base, 1) : CKR_OK;
+
+    if (rv == CKR_OK && p->bExpand)
+        rv = may_make(d, d->base, prf, first, 2);
+    if (rv == CKR_OK && p->bExpand)
+        rv = may_make(d, d->second, prf, first, 2);
+    return rv;
 }
 
 /* RFC 5869: Extract is a prf keyed with the salt, Expand is IKEv2's prf+ */
@@ -228,6 +260,8 @@ static CK_RV derive_hkdf(struct derivation *d)
         rv = policy_derived_len(d->slot, d->base, d->second, len);
     if (rv == CKR_OK)
         rv = begin(d, len);
+    if (rv == CKR_OK)
+        rv = hkdf_may_make(d, &p, prf);
     return rv == CKR_OK ? hkdf_compute(d, &p, prf) : rv;
 }
 

@@ -63,18 +63,27 @@ static bool listed(const CK_MECHANISM_TYPE *types, size_t n, CK_MECHANISM_TYPE t
     return false;
 }
 
+/* Does the keyring keep what is derived from its keys inside, and is this of those? */
+static bool kept_inside(const struct slot *s, uint32_t sources)
+{
+    return slot_keyring(s)->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
+}
+
 CK_RV policy_check(const struct slot *s, const struct object *o, CK_MECHANISM_TYPE mechanism,
                    enum policy_role role)
 {
     static const uint32_t needs[] = {
         [ROLE_SIGN] = FLAG_SIGN,     [ROLE_VERIFY] = FLAG_VERIFY, [ROLE_BASE] = FLAG_DERIVE,
         [ROLE_SECOND] = FLAG_DERIVE, [ROLE_WRAP] = FLAG_WRAP,     [ROLE_UNWRAP] = FLAG_UNWRAP};
-    const bool wraps = role == ROLE_WRAP || role == ROLE_UNWRAP;
+    const bool wraps = role == ROLE_WRAP || role == ROLE_UNWRAP,
+               macs = role == ROLE_SIGN || role == ROLE_VERIFY;
     const uint32_t flags = object_flags(s, o);
     const struct policy_mechanisms *allowed;
     const struct key_extra *extra;
 
     if ((flags & needs[role]) == 0 || (flags & (wraps ? FLAG_DERIVED : FLAG_UNWRAPPED)) != 0)
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    if (kept_inside(s, flags) && (macs ? o->kind == OBJECT_PSK : (flags & FLAG_FOR_AUTH) != 0))
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     if (policy_configured(o)) {
         allowed = policy_allowed(o);
@@ -106,10 +115,39 @@ CK_RV policy_ike_prf(const struct object *o, bool as_data, bool rekey, struct sp
     return CKR_OK;
 }
 
-/* Does the keyring keep what is derived from its keys inside, and is this of those? */
-static bool kept_inside(const struct slot *s, uint32_t sources)
+void policy_input_add(struct policy_input *in, struct span part)
 {
-    return slot_keyring(s)->derived_sensitive && (sources & FLAG_FROM_CONFIGURED) != 0;
+    for (size_t i = 0; i < part.len && in->len + i < sizeof in->head; i++)
+        in->head[in->len + i] = part.data[i];
+    in->len += part.len;
+}
+
+/* RestOfInitIDPayload and RestOfRespIDPayload of RFC 7296, 2.15: IDType | RESERVED | data */
+static bool is_identity(const struct policy_input *in)
+{
+    return in->len >= sizeof in->head && in->head[1] == 0 && in->head[2] == 0 && in->head[3] == 0;
+}
+
+bool policy_may_mac(const struct slot *s, const struct object *o, enum prf prf, const struct policy_input *in)
+{
+    const uint32_t flags = object_flags(s, o);
+    const size_t size = prf_size(prf);
+
+    if (!kept_inside(s, flags) || (flags & FLAG_FOR_AUTH) != 0)
+        return true;
+    if (policy_configured(o)) /* S | 1 and T | S | n */
+        return in->len != size + 1 && in->len != 2 * size + 1;
+    return is_identity(in);
+}
+
+CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf,
+                      const struct policy_input *in)
+{
+    bool may = true;
+
+    if (o != NULL && o->kind != OBJECT_PSK && kept_inside(s, object_flags(s, o)))
+        may = policy_configured(o) ? in->len == prf_size(prf) + 1 : !is_identity(in);
+    return may ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED;
 }
 
 CK_RV policy_wrapped(const struct slot *s, const struct object *kek, const struct object *o)
@@ -208,6 +246,8 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
         flags |= FLAG_ALWAYS_SENSITIVE;
     if ((history & FLAG_NEVER_EXTRACTABLE) != 0 && (flags & FLAG_EXTRACTABLE) == 0)
         flags |= FLAG_NEVER_EXTRACTABLE;
+    if (base->kind == OBJECT_PSK)
+        flags |= FLAG_FOR_AUTH;
     return flags | (any & FLAG_FROM_CONFIGURED) | FLAG_DERIVED;
 }
 

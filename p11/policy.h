@@ -12,7 +12,15 @@
  * CKA_TRUSTED. What a strict keyring (derived-keys sensitive) makes extractable it makes
  * CKA_WRAP_WITH_TRUSTED, and the other way round its configuration's key-encryption keys take nothing else,
  * nor a key of which parts are known: wrapping is deterministic, so that who may choose what is wrapped could
- * compare. */
+ * compare.
+ *
+ * prf+ is made of HMACs, so in a strict keyring no key may take the same input both for a MAC, which comes
+ * out, and for a new key, which must not:
+ * - PPKs derive from seeds as long as the prf's output (SK_d, SK_pi, SK_pr of RFC 8784 and 9867), and make no
+ *   MACs of inputs that prf+ has then; PPK confirmations (RFC 9867) are of other lengths;
+ * - what is derived from them makes MACs of IKE identities only (RFC 7296, 2.15: a byte, three zeros, data),
+ *   and derives from nothing that looks like one;
+ * - a pre-shared key makes no MACs, but the key for AUTH, which does nothing else. */
 #ifndef PPK_P11_POLICY_H
 #define PPK_P11_POLICY_H
 
@@ -40,6 +48,22 @@ struct policy_mechanisms {
     size_t n;
 };
 const struct policy_mechanisms *policy_allowed(const struct object *o);
+
+/* What goes into a prf, as far as the rules for strict keyrings look at it. Start from zeros. */
+struct policy_input {
+    uint8_t head[4];
+    size_t len;
+};
+void policy_input_add(struct policy_input *in, struct span part);
+
+/* May this key make a MAC of that? True in keyrings that are not strict. */
+bool policy_may_mac(const struct slot *s, const struct object *o, enum prf prf,
+                    const struct policy_input *in);
+
+/* May a new key be what the prf makes of that with this key (NULL: with none of ours)? `in`: for prf+ its
+ * first input. CKR_OK or CKR_KEY_FUNCTION_NOT_PERMITTED. */
+CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf,
+                      const struct policy_input *in);
 
 /* Is this a PPK, a pre-shared key or a key-encryption key of the configuration? */
 bool policy_configured(const struct object *o);

@@ -108,6 +108,9 @@ static CK_RV mac_once(struct session *s, struct mac *m, const CK_BYTE *data, CK_
 
     if (data == NULL && len > 0)
         return CKR_ARGUMENTS_BAD;
+    policy_input_add(&m->input, part);
+    if (!policy_may_mac(atomic_load(&s->slot), m->key, m->prf, &m->input))
+        return CKR_DATA_INVALID;
     policy_use(atomic_load(&s->slot), m->key);
     good = secret_open(secret, &view) &&
            prf_compute_for(policy_hot(m->key), m->prf, (struct span){view.data, view.len}, &part, 1, out);
@@ -143,16 +146,20 @@ static CK_RV mac_update(CK_SESSION_HANDLE session, enum policy_role role, const 
         rv = state_begin(s, m);
     if (rv == CKR_OK && !prf_update(m->state, (struct span){part, len}))
         rv = CKR_FUNCTION_FAILED;
+    if (rv == CKR_OK)
+        policy_input_add(&m->input, (struct span){part, len});
     if (rv != CKR_OK)
         mac_end(m);
     session_unlock(s);
     return rv;
 }
 
-/* The MAC of what came in parts; of nothing, if none came. */
+/* The MAC of what came in parts; of nothing, if none came. CKR_DATA_LEN_RANGE is the only code for data that
+ * C_SignFinal and C_VerifyFinal have. */
 static CK_RV mac_finish(struct session *s, struct mac *m, uint8_t *out)
 {
-    CK_RV rv = state_begin(s, m);
+    CK_RV rv = policy_may_mac(atomic_load(&s->slot), m->key, m->prf, &m->input) ? state_begin(s, m)
+                                                                                : CKR_DATA_LEN_RANGE;
 
     if (rv == CKR_OK && !prf_finish(m->state, out))
         rv = CKR_FUNCTION_FAILED;

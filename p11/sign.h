@@ -4,7 +4,7 @@
 #define PPK_P11_SIGN_H
 
 #include "ike/prf.h"
-#include "p11/object.h"
+#include "p11/policy.h"
 
 /* A MAC operation of a session: active if `key` is set. */
 struct mac {
@@ -12,6 +12,7 @@ struct mac {
     enum prf prf;
     bool parts;              /* C_SignUpdate or C_VerifyUpdate was called */
     struct prf_state *state; /* as long as there are parts */
+    struct policy_input input;
 };
 
 /* Ends the operation, if there is one. */

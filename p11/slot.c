@@ -97,6 +97,7 @@ struct slot *slot_new(struct library *l, uint16_t id, const char *name)
     s->library = l;
     s->name = strdup(name);
     s->absent.name = s->name;
+    s->absent.derived_sensitive = true; /* it may have been: a call may still be under way */
     pthread_mutex_init(&s->lock, NULL);
     random_pool_init(&s->random);
     s->store = ppk_store_new(&nothing, &events);

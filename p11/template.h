@@ -36,6 +36,7 @@ enum {
     FLAG_KNOWN_PARTS = 1 << 25, /* parts of the value may be known outside: it was concatenated with such */
     FLAG_DERIVED = 1 << 26,     /* made by C_DeriveKey */
     FLAG_UNWRAPPED = 1 << 27,   /* made by C_UnwrapKey: a key-encryption key and nothing else */
+    FLAG_FOR_AUTH = 1 << 28,    /* prf(PSK, "Key Pad for IKEv2") */
 };
 
 /* What a template is for. */

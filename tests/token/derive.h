@@ -6,6 +6,11 @@
 #include "harness.h"
 #include "oracle.h"
 
+/* What a strict keyring (derived-keys sensitive) allows: PPKs derive from seeds as long as the prf's output,
+ * and what was derived from them makes MACs of IKE identities. With their terminating zero: the identity. */
+#define SEED_32  "SK_d' with SHA2-256 has 32 bytes"
+#define IDENTITY "\1\0\0\0text"
+
 /* Is SENSITIVE = FALSE, EXTRACTABLE = TRUE, DERIVE = SIGN = TRUE asked for, with this CKA_VALUE_LEN (0:
  * none)? */
 void derive_template(struct template *t, CK_ULONG value_len);

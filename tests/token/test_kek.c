@@ -35,7 +35,7 @@ static CK_OBJECT_HANDLE keymat(CK_SESSION_HANDLE session, CK_KEY_TYPE type, CK_U
     if (extractable >= 0)
         template_bool(&t, CKA_EXTRACTABLE, extractable);
     require_ok(derive_prf_plus(session, false, sha256,
-                               object_by_id(session, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "keymat", 6, &t,
+                               object_by_id(session, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, SEED_32, 32, &t,
                                &o));
     guard_release();
     return o;
@@ -211,7 +211,7 @@ static void test_both_directions(void **state)
     uint8_t want[64], out[64];
     CK_ULONG n;
     start();
-    oracle_prf_plus(sha256, ppk, ppk_len, "keymat", 6, want, 64);
+    oracle_prf_plus(sha256, ppk, ppk_len, SEED_32, 32, want, 64);
     for (int i = 0; i < 2; i++) {
         CK_SESSION_HANDLE session = i ? strict : s;
         CK_OBJECT_HANDLE all = keymat(session, CKK_GENERIC_SECRET, 64, 1, true);

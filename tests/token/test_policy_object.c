@@ -79,7 +79,7 @@ static void test_object(void **state)
             CK_MECHANISM m = {CKM_SHA256_HMAC, NULL, 0};
             uint8_t operation[4096];
             CK_ULONG n = sizeof operation;
-            if (k->kek)
+            if (k->kek || (k->psk && k->strict))
                 continue;
             expect_case("%s", k->name);
             cases += 3;
@@ -170,7 +170,7 @@ static CK_OBJECT_HANDLE derived(const struct kind *k, CK_SESSION_HANDLE s)
     /* a PSK's business is AUTH's inner key, 32 bytes as well */
     require_ok(k->psk ? derive_prf(s, false, &oracle_prfs[1], DERIVE_PRF, k->key, 0, "Key Pad for IKEv2", 17,
                                    NULL, 0, &t, &o)
-                      : derive_prf_plus(s, false, &oracle_prfs[1], k->key, 0, "x", 1, &t, &o));
+                      : derive_prf_plus(s, false, &oracle_prfs[1], k->key, 0, SEED_32, 32, &t, &o));
     guard_release();
     return o;
 }
@@ -199,12 +199,12 @@ static void test_handles(void **state)
                 expect_ok(f->C_CloseSession(owner));
             else
                 expect_ok(f->C_DestroyObject(owner, o));
-            CK_RV rv = f->C_Sign(k->s, (CK_BYTE_PTR)(uintptr_t) "x", 1, mac, &n);
+            CK_RV rv = f->C_Sign(k->s, (CK_BYTE_PTR)(uintptr_t)IDENTITY, sizeof IDENTITY, mac, &n);
             if (k->psk)
                 oracle_hmac(&oracle_prfs[1], k->value, k->len, "Key Pad for IKEv2", 17, value);
             else
-                oracle_prf_plus(&oracle_prfs[1], k->value, k->len, "x", 1, value, 32);
-            oracle_hmac(&oracle_prfs[1], value, 32, "x", 1, want);
+                oracle_prf_plus(&oracle_prfs[1], k->value, k->len, SEED_32, 32, value, 32);
+            oracle_hmac(&oracle_prfs[1], value, 32, IDENTITY, sizeof IDENTITY, want);
             expect(rv != CKR_OK || (n == 32 && memcmp(mac, want, 32) == 0), "a MAC by another key");
             for (int more = 0; more < 200; more++)
                 expect(object_import(k->s, known, sizeof known) != o && derived(k, k->s) != o,

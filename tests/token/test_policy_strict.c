@@ -6,7 +6,7 @@
 
 /* ---- derived-keys sensitive: not in the second generation either ---- */
 
-static const uint8_t ni[24] = "nonce of the initiator";
+static const uint8_t ni[32] = "nonces, as long as SK_d'";
 
 static CK_OBJECT_HANDLE strict_derive(struct kind *k)
 {
@@ -107,12 +107,12 @@ static bool piece_guessed(struct kind *k, CK_OBJECT_HANDLE piece, const uint8_t 
     uint8_t mac[32], want[64], key[64];
     CK_ULONG n = sizeof mac;
     if (f->C_SignInit(k->s, &hmac, piece) != CKR_OK ||
-        f->C_Sign(k->s, (CK_BYTE_PTR)(uintptr_t) "x", 1, mac, &n) != CKR_OK)
+        f->C_Sign(k->s, (CK_BYTE_PTR)(uintptr_t)IDENTITY, sizeof IDENTITY, mac, &n) != CKR_OK)
         return false;
     memcpy(key, prefix, prefix_len);
     for (unsigned guess = 0; guess < 256; guess++) {
         key[prefix_len] = (uint8_t)guess;
-        oracle_hmac(&oracle_prfs[1], key, prefix_len + 1, "x", 1, want);
+        oracle_hmac(&oracle_prfs[1], key, prefix_len + 1, IDENTITY, sizeof IDENTITY, want);
         if (memcmp(want, mac, 32) == 0)
             return true;
     }

@@ -137,8 +137,8 @@ static void samples_prf_plus(CK_OBJECT_HANDLE base, const uint8_t *value, size_t
                 CK_OBJECT_HANDLE o = 0;
                 struct template t;
                 template_leaving(&t, type, size, wishes);
-                require_ok(derive_prf_plus(s, false, sha256, base, 0, "seed", 4, &t, &o));
-                oracle_prf_plus(sha256, value, len, "seed", 4, out, size);
+                require_ok(derive_prf_plus(s, false, sha256, base, 0, SEED_32, 32, &t, &o));
+                oracle_prf_plus(sha256, value, len, SEED_32, 32, out, size);
                 sample_derived(from_configured ? "of a PPK" : "of a known key", o, type, out, size, x);
             }
     guard_release();
@@ -159,13 +159,14 @@ static void sample_piece(const char *name, CK_MECHANISM_TYPE m, const void *para
     guard_release();
 }
 
+#define HALF_SEED "another seed of 32 bytes as well"
 static void samples_pieces(CK_OBJECT_HANDLE ppk, const uint8_t *value, size_t len)
 {
     uint8_t all[64], half[16], joined[32];
     CK_KEY_DERIVATION_STRING_DATA data = {joined, 16};
 
-    oracle_prf_plus(sha256, value, len, "keymat", 6, all, 64);
-    oracle_prf_plus(sha256, value, len, "half", 4, half, 16);
+    oracle_prf_plus(sha256, value, len, SEED_32, 32, all, 64);
+    oracle_prf_plus(sha256, value, len, HALF_SEED, 32, half, 16);
     for (unsigned wishes = 4; wishes < 8; wishes++) {
         const struct sample x = {.extractable = wishes & 1,
                                  /* of the key that it is a piece of, too: a strict keyring sees to that */
@@ -176,9 +177,9 @@ static void samples_pieces(CK_OBJECT_HANDLE ppk, const uint8_t *value, size_t le
         struct template t;
         known_parts.known_parts = true;
         template_leaving(&t, CKK_GENERIC_SECRET, 64, wishes);
-        require_ok(derive_prf_plus(s, false, sha256, ppk, 0, "keymat", 6, &t, &keymat));
+        require_ok(derive_prf_plus(s, false, sha256, ppk, 0, SEED_32, 32, &t, &keymat));
         template_leaving(&t, CKK_GENERIC_SECRET, 16, wishes);
-        require_ok(derive_prf_plus(s, false, sha256, ppk, 0, "half", 4, &t, &first));
+        require_ok(derive_prf_plus(s, false, sha256, ppk, 0, HALF_SEED, 32, &t, &first));
         sample_piece("piece", CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, keymat, all + 32, x);
         memcpy(joined, half, 16), memcpy(joined + 16, half, 16);
         sample_piece("joined with itself", CKM_CONCATENATE_BASE_AND_KEY, &first, sizeof first, first, joined,

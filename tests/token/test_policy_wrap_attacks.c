@@ -23,7 +23,7 @@ static CK_OBJECT_HANDLE keymat(CK_KEY_TYPE type, CK_ULONG len)
 
     template_leaving(&t, type, len, 1);
     require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0,
-                               "keymat", 6, &t, &o));
+                               SEED_32, 32, &t, &o));
     guard_release();
     return o;
 }

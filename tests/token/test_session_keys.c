@@ -203,8 +203,8 @@ static void test_pieces(void **state)
     derive_template(&t, sizeof keymat);
     template_entry(&t, CKA_SENSITIVE)->pValue = &(CK_BBOOL){CK_TRUE};
     template_entry(&t, CKA_EXTRACTABLE)->pValue = &(CK_BBOOL){CK_FALSE};
-    require_ok(derive_prf_plus(s, false, &oracle_prfs[1], base, 0, "nonces", 6, &t, &whole));
-    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk), "nonces", 6, keymat,
+    require_ok(derive_prf_plus(s, false, &oracle_prfs[1], base, 0, SEED_32, 32, &t, &whole));
+    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk), SEED_32, 32, keymat,
                     sizeof keymat);
     for (CK_ULONG i = 0; i < 4; i++) {
         static const CK_ULONG at[] = {0, 36, 72, 108}, len[] = {36, 36, 16, 32};
@@ -214,8 +214,8 @@ static void test_pieces(void **state)
         require_ok(derive_any(s, CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, whole, &t, &piece[i]));
         n = sizeof mac;
         expect_ok(f->C_SignInit(s, &hmac, piece[i]));
-        expect_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t) "text", 4, mac, &n));
-        oracle_hmac(&oracle_prfs[1], keymat + at[i], len[i], "text", 4, want);
+        expect_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t)IDENTITY, sizeof IDENTITY, mac, &n));
+        oracle_hmac(&oracle_prfs[1], keymat + at[i], len[i], IDENTITY, sizeof IDENTITY, want);
         expect(memcmp(mac, want, 32) == 0, "another piece");
         expect(object_bool(s, piece[i], CKA_SENSITIVE) == 1 && object_bool(s, piece[i], CKA_EXTRACTABLE) == 0,
                "not kept");
@@ -232,8 +232,8 @@ static void test_pieces(void **state)
     require_ok(derive_any(s, CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, both, &t, &again));
     n = sizeof mac;
     expect_ok(f->C_SignInit(s, &hmac, again));
-    expect_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t) "text", 4, mac, &n));
-    oracle_hmac(&oracle_prfs[1], joined_value + 20, 24, "text", 4, want);
+    expect_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t)IDENTITY, sizeof IDENTITY, mac, &n));
+    oracle_hmac(&oracle_prfs[1], joined_value + 20, 24, IDENTITY, sizeof IDENTITY, want);
     expect(memcmp(mac, want, 32) == 0, "another piece of the joined key");
 }
 

@@ -239,13 +239,13 @@ static void do_wrap(CK_SESSION_HANDLE s, struct oracle_random *r)
     oracle_fill(r, value, sizeof value);
     template_text(&t, CKA_ID, MANUAL_1_ID);
     expect(object_search(s, &t, &base, 1, &rv) == 1, "manual PPK: %s", rv_name(rv));
-    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_1_HEX, ppk, sizeof ppk), "otn", 3, want, 32);
+    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_1_HEX, ppk, sizeof ppk), SEED_32, 32, want, 32);
     memset(&t, 0, sizeof t);
     template_number(&t, CKA_KEY_TYPE, CKK_AES);
     template_number(&t, CKA_VALUE_LEN, 32);
     template_bool(&t, CKA_SENSITIVE, true);
     template_bool(&t, CKA_EXTRACTABLE, true);
-    rv = derive_prf_plus(s, false, &oracle_prfs[1], base, 0, "otn", 3, &t, &key);
+    rv = derive_prf_plus(s, false, &oracle_prfs[1], base, 0, SEED_32, 32, &t, &key);
     guard_release();
     kek = kwp_import(s, value, sizeof value, (CK_ATTRIBUTE_TYPE[]){CKA_WRAP, CKA_UNWRAP, 0});
     if (!expect_ok(rv) || !expect_ok(f->C_WrapKey(s, &kwp, kek, key, wrapped, &n)))

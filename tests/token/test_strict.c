@@ -7,7 +7,8 @@
 #include "guard.h"
 
 static CK_SESSION_HANDLE s;
-static CK_OBJECT_HANDLE target; /* prf+(PPK, "seed"), 32 bytes */
+static CK_OBJECT_HANDLE target; /* prf+(PPK, seed), 32 bytes */
+
 static uint8_t target_value[32];
 static const struct oracle_prf *sha256 = &oracle_prfs[1];
 static const uint8_t known[32] = "a key of which the caller knows";
@@ -22,9 +23,9 @@ static void start(void)
     template_number(&t, CKA_VALUE_LEN, 32);
     template_bool(&t, CKA_SIGN, true);
     template_bool(&t, CKA_DERIVE, true);
-    require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "seed",
-                               4, &t, &target));
-    oracle_prf_plus(sha256, ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk), "seed", 4, target_value, 32);
+    require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0,
+                               SEED_32, 32, &t, &target));
+    oracle_prf_plus(sha256, ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk), SEED_32, 32, target_value, 32);
 }
 
 /* Tries all values of the byte at `at` of a key that is otherwise `value`; -1: it is none of them, or there
@@ -35,12 +36,12 @@ static int guess(CK_OBJECT_HANDLE key, const uint8_t *value, size_t len, size_t 
     uint8_t mac[32], want[64], candidate[64];
     CK_ULONG n = sizeof mac;
     if (f->C_SignInit(s, &hmac, key) != CKR_OK ||
-        f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t) "x", 1, mac, &n) != CKR_OK)
+        f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t)IDENTITY, sizeof IDENTITY, mac, &n) != CKR_OK)
         return -1;
     memcpy(candidate, value, len);
     for (int i = 0; i < 256; i++) {
         candidate[at] = (uint8_t)i;
-        oracle_hmac(sha256, candidate, len, "x", 1, want);
+        oracle_hmac(sha256, candidate, len, IDENTITY, sizeof IDENTITY, want);
         if (memcmp(want, mac, 32) == 0)
             return i;
     }
@@ -246,8 +247,8 @@ static CK_RV by_prf_plus_of_ppk(CK_ULONG len, CK_OBJECT_HANDLE *o)
 {
     struct template t;
     template_hidden(&t, len);
-    return derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "x", 1, &t,
-                           o);
+    return derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, SEED_32,
+                           32, &t, o);
 }
 
 static CK_RV by_seed(CK_ULONG len, CK_OBJECT_HANDLE *o)
@@ -330,11 +331,124 @@ static void test_copies(void **state)
     }
 }
 
+/* ---- prf+ is made of HMACs ---- */
+
+/* Does a MAC of this come out? */
+static bool maced(CK_OBJECT_HANDLE key, const uint8_t *m, size_t len, bool parts, uint8_t mac[static 64])
+{
+    CK_MECHANISM hmac = {CKM_SHA256_HMAC, NULL, 0};
+    CK_BYTE_PTR data = (CK_BYTE_PTR)(uintptr_t)m;
+    CK_ULONG n = 64;
+    CK_RV rv = f->C_SignInit(s, &hmac, key);
+    if (rv == CKR_OK && parts)
+        rv = f->C_SignUpdate(s, data, len / 2);
+    if (rv == CKR_OK && parts)
+        rv = f->C_SignUpdate(s, data + len / 2, len - len / 2);
+    if (rv == CKR_OK)
+        rv = parts ? f->C_SignFinal(s, mac, &n) : f->C_Sign(s, data, len, mac, &n);
+    if (rv != CKR_OK) /* and what is wrong is no help for a guess, either */
+        expect_rv_in(rv, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE, CKR_KEY_FUNCTION_NOT_PERMITTED);
+    if (rv != CKR_OK && f->C_VerifyInit(s, &hmac, key) == CKR_OK)
+        expect_error(f->C_Verify(s, data, len, mac, 32));
+    return rv == CKR_OK;
+}
+
+/* Is there a way to make a key of the prf of this? */
+static bool made(CK_OBJECT_HANDLE key, const uint8_t *m, size_t len)
+{
+    CK_HKDF_PARAMS expand = {CK_FALSE, CK_TRUE,  CKM_SHA256,           CKF_HKDF_SALT_NULL,   NULL,
+                             0,        CK_FALSE, (void *)(uintptr_t)m, len > 0 ? len - 1 : 0};
+    CK_HKDF_PARAMS salted = {CK_TRUE, CK_FALSE, CKM_SHA256, CKF_HKDF_SALT_KEY, NULL, 0, key, NULL, 0};
+    CK_OBJECT_HANDLE o = 0, data = len > 0 ? object_import(s, m, len) : 0;
+    struct template t;
+    bool any = false;
+    template_hidden(&t, 32);
+    if (len > 0 && m[len - 1] == 1) {
+        any = derive_prf_plus(s, false, sha256, key, 0, m, len - 1, &t, &o) == CKR_OK;
+        any = derive_any(s, CKM_HKDF_DERIVE, &expand, sizeof expand, key, &t, &o) == CKR_OK || any;
+    }
+    template_hidden(&t, 0);
+    any = derive_prf(s, false, sha256, DERIVE_PRF, key, 0, m, len, NULL, 0, &t, &o) == CKR_OK || any;
+    if (data) {
+        any =
+            derive_prf(s, false, sha256, DERIVE_REKEY, key, data, NULL, 0, NULL, 0, &t, &o) == CKR_OK || any;
+        any = derive_any(s, CKM_HKDF_DERIVE, &salted, sizeof salted, data, &t, &o) == CKR_OK || any;
+        (void)f->C_DestroyObject(s, data);
+    }
+    guard_release();
+    return any;
+}
+
+/* For every length, and inputs that look like one thing or the other: at most one of both, but for a key that
+ * the keyring does not keep. */
+static void never_both(const char *what, CK_OBJECT_HANDLE key, bool macs, bool makes, bool kept)
+{
+    static const char *const heads[] = {"\1\0\0\0", "\0\0\0\0", "\1\2\0\0", "\1\0\0\1", "\1\1\1\1"};
+    size_t n_maced = 0, n_made = 0, n_both = 0;
+    uint8_t m[140], mac[64] = {0};
+    for (size_t len = 0; len <= sizeof m; len++)
+        for (size_t h = 0; h < 5; h++) {
+            expect_case("%s, %zu bytes, head %zu", what, len, h);
+            memset(m, 0x5a, sizeof m);
+            memcpy(m, heads[h], 4);
+            if (len > 0)
+                m[len - 1] = 1;
+            const bool mac_out = maced(key, m, len, h % 2 == 0, mac), key_made = made(key, m, len);
+            expect(!kept || !mac_out || !key_made, "a MAC of it comes out, and a key is made of it");
+            n_both += mac_out && key_made;
+            n_maced += mac_out;
+            n_made += key_made;
+        }
+    expect_case("%s", what);
+    expect((n_maced > 0) == macs && (n_made > 0) == makes && (n_both == 0) == kept,
+           "%zu MACs, %zu keys, %zu times both", n_maced, n_made, n_both);
+}
+
+static void test_macs_are_no_keys(void **state)
+{
+    (void)state;
+    struct template t = {.n = 0};
+    CK_OBJECT_HANDLE inner = 0;
+    start();
+    CK_OBJECT_HANDLE psk = object_by_label(s, "gamma/psk");
+    never_both("a PPK", object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), true, true, true);
+    never_both("what is derived from it", target, true, true, true);
+    never_both("a piece of that", cut(target, 0, 16), true, true, true);
+    never_both("a pre-shared key", psk, false, false, true);
+    template_hidden(&t, 0);
+    require_ok(
+        derive_prf(s, false, sha256, DERIVE_PRF, psk, 0, "Key Pad for IKEv2", 17, NULL, 0, &t, &inner));
+    never_both("the key for AUTH", inner, true, false, true);
+    never_both("a key of the caller's", object_import(s, known, 32), true, true, false);
+}
+
+/* A KEYMAT of which every byte would be known: T1 = prf(SK_d, Ni|Nr|1), T2 = prf(SK_d, T1|Ni|Nr|2) */
+static void test_keymat_by_macs(void **state)
+{
+    (void)state;
+    uint8_t m[32 + 64 + 1], mac[64];
+    start();
+    memset(m, 0x5a, sizeof m);
+    m[64] = 1;
+    expect(!maced(target, m, 65, false, mac), "T1 of a KEYMAT comes out as a MAC");
+    m[96] = 2;
+    expect(!maced(target, m, 97, false, mac), "T2 of a KEYMAT comes out as a MAC");
+    memcpy(m, SEED_32, 32);
+    m[32] = 1;
+    CK_OBJECT_HANDLE ppk = object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID));
+    expect(!maced(ppk, m, 33, false, mac), "SK_d comes out as a MAC of the PPK");
+    memcpy(m, target_value, 32);
+    memcpy(m + 32, SEED_32, 32);
+    m[64] = 2;
+    expect(!maced(ppk, m, 65, false, mac), "the second block comes out as a MAC of the PPK");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TOKEN_TEST(test_guessing),      TOKEN_TEST(test_imported_helper), TOKEN_TEST(test_twin_helper),
-        TOKEN_TEST(test_short_helpers), TOKEN_TEST(test_growing_lengths), TOKEN_TEST(test_copies),
+        TOKEN_TEST(test_guessing),         TOKEN_TEST(test_imported_helper), TOKEN_TEST(test_twin_helper),
+        TOKEN_TEST(test_short_helpers),    TOKEN_TEST(test_growing_lengths), TOKEN_TEST(test_copies),
+        TOKEN_TEST(test_macs_are_no_keys), TOKEN_TEST(test_keymat_by_macs),
     };
     harness_load();
     return cmocka_run_group_tests(tests, NULL, NULL);

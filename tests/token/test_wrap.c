@@ -35,7 +35,7 @@ static CK_OBJECT_HANDLE derived(CK_SESSION_HANDLE session, CK_KEY_TYPE type, boo
     template_bool(&t, CKA_UNWRAP, true);
     template_bool(&t, CKA_WRAP_WITH_TRUSTED, trusted);
     require_ok(derive_prf_plus(session, false, &oracle_prfs[1], object_by_id(session, id, strlen(id)), 0,
-                               "otn", 3, &t, &o));
+                               SEED_32, 32, &t, &o));
     guard_release();
     return o;
 }
@@ -46,7 +46,7 @@ static void test_lengths_and_value(void **state)
     uint8_t ppk[64], want[32], got[64];
     start();
     CK_OBJECT_HANDLE key = derived(s, CKK_AES, true, false);
-    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_1_HEX, ppk, sizeof ppk), "otn", 3, want, 32);
+    oracle_prf_plus(&oracle_prfs[1], ppk, oracle_unhex(MANUAL_1_HEX, ppk, sizeof ppk), SEED_32, 32, want, 32);
     for (size_t i = 0; i < 3; i++) {
         CK_OBJECT_HANDLE kek = import_aes(s, 16 + 8 * i, CKA_WRAP);
         CK_ULONG n = 7;

@@ -65,6 +65,10 @@ static void template_kept(struct template *t, CK_ULONG len)
         template_number(t, CKA_VALUE_LEN, len);
 }
 
+/* A strict keyring's keys make MACs of what looks like an IKE identity. */
+static const char probe[] = "\1\0\0\0probe";
+enum { PROBE = sizeof probe - 1 };
+
 /* The token's key is the expected one: it cannot be read, and gives the right MAC. */
 static void expect_both(const struct both *b)
 {
@@ -74,8 +78,8 @@ static void expect_both(const struct both *b)
 
     expect(object_bytes(s, b->o, CKA_VALUE, mac, sizeof mac) == (size_t)-1, "it can be read");
     require_ok(f->C_SignInit(s, &m, b->o));
-    require_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t) "probe", 5, mac, &n));
-    oracle_hmac(prf, b->want, b->len, "probe", 5, want);
+    require_ok(f->C_Sign(s, (CK_BYTE_PTR)(uintptr_t)probe, PROBE, mac, &n));
+    oracle_hmac(prf, b->want, b->len, probe, PROBE, want);
     expect(n == prf->size && memcmp(mac, want, n) == 0, "the token has another key");
     guard_release();
 }
@@ -200,7 +204,8 @@ static void mix_9867(struct ike_sa *sa, const struct both *ppk)
 /* AUTH = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce of the other | prf(SK_p, ID)) */
 static void expect_auth(const struct both *sk_p, const uint8_t *nonce)
 {
-    static const char pad[] = "Key Pad for IKEv2", message[] = "IKE_SA_INIT as it was sent", id[] = "\1id";
+    static const char pad[] = "Key Pad for IKEv2", message[] = "IKE_SA_INIT as it was sent",
+                      id[] = "\2\0\0\0id";
     CK_MECHANISM m = {prf->hmac, NULL, 0};
     struct both inner = {.len = prf->size};
     uint8_t auth[64], maced[64], want[64], text[256];
@@ -440,6 +445,7 @@ static void test_strict(void **state)
 {
     (void)state;
     CK_OBJECT_HANDLE key = 0;
+    static const uint8_t seed[32] = {"SK_d'"};
     struct card card;
     struct template t;
     CK_ULONG n = 0;
@@ -450,8 +456,8 @@ static void test_strict(void **state)
     template_kept(&t, CARD_KEY);
     template_entry(&t, CKA_EXTRACTABLE)->pValue = &(CK_BBOOL){CK_TRUE};
     template_number(&t, CKA_KEY_TYPE, CKK_AES);
-    require_ok(derive_prf_plus(s, false, prf, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, "x", 1,
-                               &t, &key));
+    require_ok(derive_prf_plus(s, false, prf, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0, seed,
+                               sizeof seed, &t, &key));
     expect_rv(CKR_KEY_UNEXTRACTABLE, f->C_WrapKey(s, &kwp, card_join(&card), key, NULL, &n));
 }
 
