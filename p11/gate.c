@@ -289,14 +289,16 @@ uint64_t gate_events(void)
     return n;
 }
 
-bool gate_wait(uint64_t seen)
+bool gate_wait(uint64_t seen, unsigned ms)
 {
+    const struct timespec deadline = after_ms(ms);
+    int waited = 0;
     bool open;
 
     count_out();
     pthread_mutex_lock(&lock);
-    while ((open = atomic_load(&state) == ON) && events == seen)
-        pthread_cond_wait(&changed, &lock);
+    while ((open = atomic_load(&state) == ON) && events == seen && waited == 0)
+        waited = pthread_cond_timedwait(&changed, &lock, &deadline);
     pthread_mutex_unlock(&lock);
     count_in();
     return open;

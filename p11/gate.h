@@ -38,9 +38,10 @@ void gate_closed(void);
 void gate_event(void);
 uint64_t gate_events(void);
 
-/* For a thread inside: returns true when more events have happened than `seen`, false when the gate is being
- * closed. Meanwhile the thread belongs to no epoch: what it knew from before may be gone. */
-bool gate_wait(uint64_t seen);
+/* For a thread inside: returns true when more events have happened than `seen`, or after `ms` milliseconds;
+ * false when the gate is being closed. Meanwhile the thread belongs to no epoch: what it knew from before may
+ * be gone. */
+bool gate_wait(uint64_t seen, unsigned ms);
 
 /* For a thread inside: a new epoch begins, and the thread is in it, unless it is in a call within a call. Not
  * by two threads at once, and only when the epoch before is over. */

@@ -2,6 +2,9 @@
 /* Slot events: a keyring comes into the configuration, or goes. */
 #include "p11/gate.h"
 #include "p11/library.h"
+#include "p11/reload.h"
+
+#define LOOK_MS 1000 /* so often a thread that waits looks after the configuration: nobody else may call */
 
 /* Tells of one slot whose event nobody has been told of. */
 static bool event_take(CK_SLOT_ID *slot)
@@ -25,11 +28,12 @@ CK_RV wait_for_slot_event(CK_FLAGS flags, CK_SLOT_ID *slot, const void *reserved
     if (reserved != NULL || slot == NULL)
         return CKR_ARGUMENTS_BAD;
     do {
+        reload_look();
         seen = gate_events();
         if (event_take(slot))
             return CKR_OK;
         if ((flags & CKF_DONT_BLOCK) != 0)
             return CKR_NO_EVENT;
-    } while (gate_wait(seen));
+    } while (gate_wait(seen, LOOK_MS));
     return CKR_CRYPTOKI_NOT_INITIALIZED;
 }

@@ -264,6 +264,20 @@ static void test_event_wakes(void **state)
     reload(ALPHA(PSK_ALPHA, "10.1.0.0/16"));
     pthread_join(thread, &rv);
     expect((CK_RV)(uintptr_t)rv == CKR_OK, "%s", rv_name((CK_RV)(uintptr_t)rv));
+    /* nor does it need another call to see one */
+    struct timespec end;
+    while (f->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, NULL) == CKR_OK)
+        ;
+    require(pthread_create(&thread, NULL, wait_event, &slot) == 0, "no thread");
+    usleep(100000);
+    harness_conf("%s", CONF_MANUAL);
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 10;
+    if (pthread_timedjoin_np(thread, &rv, &end) != 0) {
+        expect(false, "a thread that waits sees no change");
+        expect_ok(f->C_Finalize(NULL));
+        pthread_join(thread, &rv);
+    }
 }
 
 /* ---- secrets of Type 6 ---- */

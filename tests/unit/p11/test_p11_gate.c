@@ -110,7 +110,7 @@ static void *wait_closing(void *inside)
     if (gate_enter() != CKR_OK)
         return NULL;
     atomic_store((atomic_bool *)inside, true);
-    assert_false(gate_wait(gate_events()));
+    assert_false(gate_wait(gate_events(), 60000));
     gate_leave();
     return inside;
 }
