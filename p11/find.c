@@ -57,7 +57,9 @@ static CK_RV attribute_check(const CK_ATTRIBUTE *a)
     if ((row->form == FORM_BOOL && a->ulValueLen != sizeof(CK_BBOOL)) ||
         (row->form == FORM_ULONG && a->ulValueLen != sizeof(CK_ULONG)) ||
         (row->form == FORM_ADDRESS && a->ulValueLen != 4 && a->ulValueLen != 16) ||
-        (row->type == CKA_PPK_REMOTE_SYSTEM_ID && a->ulValueLen > SEARCH_SYSTEM_ID_MAX))
+        (row->type == CKA_PPK_REMOTE_SYSTEM_ID &&
+         (a->ulValueLen > SEARCH_SYSTEM_ID_MAX ||
+          (a->ulValueLen > 0 && memchr(a->pValue, '\0', a->ulValueLen) != NULL))))
         return CKR_ATTRIBUTE_VALUE_INVALID;
     return CKR_OK;
 }

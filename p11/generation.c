@@ -123,6 +123,46 @@ static bool keyring_sealed(const struct keyring *k)
     return false;
 }
 
+/* So that a search in whatever case, or by the bytes, finds an ID that is hex text. False: no memory. */
+static bool manual_hex_add(struct slot_view *v, struct span id, struct slot_key *key)
+{
+    const char *text = (const char *)id.data;
+    struct manual_hex *first, *h;
+
+    if (!hex_is(text, id.len))
+        return true;
+    h = malloc(sizeof *h + id.len / 2);
+    if (h == NULL)
+        return false;
+    *h = (struct manual_hex){.key = key, .len = id.len / 2};
+    (void)hex_decode(h->bytes, text, id.len);
+    first = table_get(v->manual_by_bytes, (struct span){h->bytes, h->len});
+    if (first != NULL) {
+        h->next = first->next;
+        first->next = h;
+        return true;
+    }
+    v->manual_lengths |= UINT64_C(1) << h->len % 64;
+    if (table_add(v->manual_by_bytes, (struct span){h->bytes, h->len}, h))
+        return true;
+    free(h);
+    return false;
+}
+
+static void manual_hex_free(struct table *by_bytes)
+{
+    struct manual_hex *h;
+    size_t cursor = 0;
+
+    while (by_bytes != NULL && (h = table_next(by_bytes, &cursor)) != NULL)
+        while (h != NULL) {
+            struct manual_hex *next = h->next;
+            free(h);
+            h = next;
+        }
+    table_free(by_bytes);
+}
+
 static bool keys_make(const struct slot *s, const struct slot_view *old, struct slot_view *v, size_t i)
 {
     const struct peer *p = &v->keyring->peers[i];
@@ -146,7 +186,8 @@ static bool keys_make(const struct slot *s, const struct slot_view *old, struct 
             return false;
         keys->n_manual++;
         v->manual_lengths |= UINT64_C(1) << manual->id.len % 64;
-        if (!table_add(v->manual_by_id, manual->id, keys->manual[m]))
+        if (!table_add(v->manual_by_id, manual->id, keys->manual[m]) ||
+            !manual_hex_add(v, manual->id, keys->manual[m]))
             return false;
     }
     return true;
@@ -188,7 +229,9 @@ static bool view_make(struct generation *g, struct slot *s, const struct keyring
     v->peers = calloc(n + 1, sizeof(struct slot_peer *));
     v->keys = calloc(n + 1, sizeof(struct slot_keys *));
     v->manual_by_id = table_new();
-    if (v->peers == NULL || v->keys == NULL || v->manual_by_id == NULL || !keks_make(s, old, v))
+    v->manual_by_bytes = table_new();
+    if (v->peers == NULL || v->keys == NULL || v->manual_by_id == NULL || v->manual_by_bytes == NULL ||
+        !keks_make(s, old, v))
         return false;
     for (size_t i = 0; i < n; i++) {
         v->peers[i] = peer_get(s, old, &k->peers[i]);
@@ -239,6 +282,7 @@ static void view_clear(struct library *l, struct slot_view *v)
     free((void *)v->peers);
     free((void *)v->keys);
     table_free(v->manual_by_id);
+    manual_hex_free(v->manual_by_bytes);
     *v = (struct slot_view){0};
 }
 

@@ -55,6 +55,14 @@ struct slot_peer {
     uint64_t seen;                     /* as well */
 };
 
+/* A manual PPK whose ID is hex text, of either case. */
+struct manual_hex {
+    struct manual_hex *next; /* of the same bytes */
+    struct slot_key *key;
+    size_t len;
+    uint8_t bytes[];
+};
+
 struct slot_view {
     const struct generation *generation;
     const struct keyring *keyring; /* without peers, if there is no token */
@@ -62,7 +70,8 @@ struct slot_view {
     struct slot_keys **keys;       /* as well */
     struct slot_key **keks;        /* as well */
     struct table *manual_by_id;    /* to the struct slot_key */
-    uint64_t manual_lengths;       /* of those IDs: 1 << (length % 64) */
+    struct table *manual_by_bytes; /* those whose ID is hex text, by what it means: to the first manual_hex */
+    uint64_t manual_lengths;       /* of both's keys: 1 << (length % 64) */
     bool present;                  /* the keyring is configured: there is a token */
     bool any_dynamic;              /* a peer has dynamic PPKs: a search may fetch */
     bool login_required;         /* secrets of Type 6 were sealed when the configuration was read: theirs are

@@ -3,7 +3,6 @@
 
 #include "p11/attribute.h"
 
-#include <ctype.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +59,15 @@ static bool id_same(struct span a, struct span b)
     return span_equal(raw[0], raw[1]);
 }
 
+/* Is it of the peer that the address names? (q->who is NULL where a label beside it is no peer's: a
+ * pre-shared key's.) */
+static bool address_matches(const struct search *q, const struct object *o, struct span address)
+{
+    const struct peer *named = keyring_peer_by_address(slot_keyring(q->slot), address.data, address.len);
+
+    return named != NULL && object_peer(o) == slot_peer_of(q->slot, named);
+}
+
 static bool value_matches(const struct search *q, const struct object *o, const CK_ATTRIBUTE *a)
 {
     const struct attribute_row *row = attribute_row(a->type);
@@ -70,7 +78,7 @@ static bool value_matches(const struct search *q, const struct object *o, const 
     if (row == NULL)
         return false;
     if (a->type == CKA_PPK_PEER_ADDRESS)
-        return q->who != NULL && object_peer(o) == q->who;
+        return address_matches(q, o, search_span(a));
     if (a->type == CKA_PPK_REMOTE_SYSTEM_ID && o->of != NULL && q->fetched == object_handle(o))
         return true;
     if (attribute_value(q->slot, o, row, &v) != CKR_OK)
@@ -195,44 +203,41 @@ static void add_peers_by_remote(struct search *q)
     }
 }
 
+/* Those of this ID, and those whose ID is hex text of these bytes. */
 static void add_manual(struct search *q, struct span id)
 {
-    const struct slot_key *m = table_get(slot_view(q->slot)->manual_by_id, id);
+    const struct slot_view *v = slot_view(q->slot);
+    const struct slot_key *m;
+    const struct manual_hex *h;
 
+    if ((v->manual_lengths >> id.len % 64 & 1) == 0)
+        return;
+    m = table_get(v->manual_by_id, id);
     if (m != NULL)
         add(q, m->handle);
+    for (h = table_get(v->manual_by_bytes, id); h != NULL; h = h->next)
+        add(q, h->key->handle);
 }
 
-/* Is there a manual PPK whose ID may be of this length? */
-static bool manual_of_length(const struct search *q, size_t len)
-{
-    return (slot_view(q->slot)->manual_lengths >> len % 64 & 1) != 0;
-}
-
-/* Manual PPKs of this ID, or of the other way to write it. */
+/* Manual PPKs of this ID, or of another way to write it. */
 static void add_manuals(struct search *q, struct span id)
 {
-    char text[2 * SEARCH_ID_MAX];
     uint8_t bytes[SEARCH_ID_MAX];
+    size_t kept = 0;
 
     if (id.len > SEARCH_ID_MAX)
         return;
-    if (manual_of_length(q, id.len))
-        add_manual(q, id);
-    if (manual_of_length(q, id.len / 2) && hex_is((const char *)id.data, id.len) &&
-        hex_decode(bytes, (const char *)id.data, id.len))
+    add_manual(q, id);
+    if (hex_is((const char *)id.data, id.len) && hex_decode(bytes, (const char *)id.data, id.len))
         add_manual(q, (struct span){bytes, id.len / 2});
-    if (manual_of_length(q, 2 * id.len)) {
-        hex_encode(text, id.data, id.len);
-        add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
-        for (size_t i = 0; i < 2 * id.len; i++)
-            text[i] = (char)toupper((unsigned char)text[i]); /* hex digits: the same in every locale */
-        add_manual(q, (struct span){(const uint8_t *)text, 2 * id.len});
+    for (size_t i = 0; i < q->n_handles; i++) { /* each once */
+        size_t k = 0;
+        while (k < kept && q->handles[k] != q->handles[i])
+            k++;
+        if (k == kept)
+            q->handles[kept++] = q->handles[i];
     }
-    /* An ID without letters is the same in both cases. */
-    for (size_t i = 1; i < q->n_handles; i++)
-        if (q->handles[i] == q->handles[i - 1])
-            q->handles[i] = CK_INVALID_HANDLE;
+    q->n_handles = kept;
 }
 
 /* All objects of the slot. */

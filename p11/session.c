@@ -149,8 +149,13 @@ CK_RV session_open(CK_SLOT_ID id, CK_FLAGS flags, CK_SESSION_HANDLE *handle)
     atomic_store(&s->slot, slot);
     atomic_store(&s->rw, rw);
     *handle = (CK_SESSION_HANDLE)s->generation << INDEX_BITS | s->index;
-    atomic_store_explicit(&s->handle, *handle, memory_order_release);
+    atomic_store(&s->handle, *handle);
     pthread_mutex_unlock(&s->lock);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!slot_view(slot)->present) { /* it went meanwhile, and who closes its sessions may not have seen us */
+        (void)session_close(*handle);
+        return CKR_TOKEN_NOT_PRESENT;
+    }
     status_publisher_begin(library_now()->publisher);
     return CKR_OK;
 }

@@ -169,7 +169,7 @@ CK_RV slot_info(CK_SLOT_ID id, CK_SLOT_INFO *info)
     memset(info, 0, sizeof *info);
     pad_blank(info->slotDescription, sizeof info->slotDescription, description.s);
     pad_blank(info->manufacturerID, sizeof info->manufacturerID, MANUFACTURER);
-    info->flags = slot_view(s)->present ? CKF_TOKEN_PRESENT : CKF_REMOVABLE_DEVICE;
+    info->flags = CKF_REMOVABLE_DEVICE | (slot_view(s)->present ? CKF_TOKEN_PRESENT : 0);
     info->firmwareVersion = (CK_VERSION){PPK_VERSION_MAJOR, PPK_VERSION_MINOR};
     text_free(&description);
     return CKR_OK;

@@ -51,6 +51,16 @@ static void test_inspection_makes_no_request(void **state)
          {CKA_KEY_TYPE, (void *)(uintptr_t) "\x1f\0\0\0\0\0\0\0", 8},
          0},
         {"the PSK", CKO_SECRET_KEY, {CKA_LABEL, (void *)(uintptr_t) "peer1/psk", 9}, {0}, 1},
+        {"the PSK, by the peer's address too",
+         CKO_SECRET_KEY,
+         {CKA_LABEL, (void *)(uintptr_t) "peer1/psk", 9},
+         {CKA_PPK_PEER_ADDRESS, (void *)(uintptr_t) "\x0a\0\0\x4d", 4},
+         1},
+        {"the PSK, by another peer's address",
+         CKO_SECRET_KEY,
+         {CKA_LABEL, (void *)(uintptr_t) "peer1/psk", 9},
+         {CKA_PPK_PEER_ADDRESS, (void *)(uintptr_t) "\x0a\2\0\1", 4},
+         0},
         {"an address of nobody",
          CKO_SECRET_KEY,
          {CKA_PPK_PEER_ADDRESS, (void *)(uintptr_t) "\xc0\0\2\1", 4},
@@ -328,6 +338,35 @@ static void test_search_by_id(void **state)
     expect(search_id(id, 16, "nobody", &again, NULL) == 0, "found under nobody's label");
 }
 
+/* A manual PPK's ID that is hex text means its bytes, in whatever case it is written or searched for. */
+static void test_manual_hex_ids(void **state)
+{
+    (void)state;
+    static const struct {
+        const void *id;
+        size_t len;
+        int a, b; /* how many of which peer are found */
+    } cases[] = {
+        {"Ab12cD34", 8, 1, 1},     {"ab12cd34", 8, 1, 1},         {"AB12CD34", 8, 1, 1},
+        {"aB12Cd34", 8, 1, 1},     {"\xab\x12\xcd\x34", 4, 1, 1}, {"ab12cd3", 7, 0, 0},
+        {"\xab\x12\xcd", 3, 0, 0}, {"ab12cd3x", 8, 0, 0},
+    };
+    harness_conf("keyring main\n peer a\n  ppk manual id Ab12cD34 key hex %064d\n"
+                 " peer b\n  ppk manual id aB12cd34 key hex %064d\n",
+                 1, 2);
+    require_ok(f->C_Initialize(NULL));
+    s = harness_session("main");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_case("case %zu", i);
+        expect(search_id(cases[i].id, cases[i].len, NULL, NULL, NULL) == (size_t)(cases[i].a + cases[i].b),
+               "not found as often");
+        expect(search_id(cases[i].id, cases[i].len, "a", NULL, NULL) == (size_t)cases[i].a,
+               "not with the label a");
+        expect(search_id(cases[i].id, cases[i].len, "b", NULL, NULL) == (size_t)cases[i].b,
+               "not with the label b");
+    }
+}
+
 static void test_search_by_unknown_id(void **state)
 {
     (void)state;
@@ -386,6 +425,11 @@ static void test_remote_override(void **state)
     expect(strpbrk(source->last_remote, "&#") == NULL &&
                (!*source->last_remote || strcmp(source->last_remote, "peer%26size%3D64%23") == 0),
            "remoteSystemID=%s", source->last_remote);
+    /* a C string ends before this */
+    t = (struct template){.n = 0};
+    template_bytes(&t, CKA_ID, "\1\2\3\4", 4);
+    template_bytes(&t, CKA_PPK_REMOTE_SYSTEM_ID, "Bob\0x", 5);
+    expect_rv(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(s, t.a, t.n));
 }
 
 int main(void)
@@ -396,6 +440,7 @@ int main(void)
         TOKEN_TEST(test_search_by_peer),
         TOKEN_TEST(test_use),
         TOKEN_TEST(test_search_by_id),
+        TOKEN_TEST(test_manual_hex_ids),
         TOKEN_TEST(test_search_by_unknown_id),
         TOKEN_TEST(test_remote_override),
     };
