@@ -47,6 +47,9 @@ CK_RV session_state(const struct model_session *s);
 /* Is there such an object for this session? */
 bool usable(const struct model_session *s, const struct model_object *o);
 
+/* May a MAC be refused for what it is of? In the strict token's sessions. */
+bool input_matters(const struct model_session *s);
+
 /* The model's object of a handle, or NULL. */
 struct model_object *object_known(CK_OBJECT_HANDLE handle);
 

@@ -36,6 +36,8 @@ void call_mac_init(struct input *in)
     else if (want == CKR_OK && !(verify ? o->verify : o->sign))
         want = CKR_KEY_FUNCTION_NOT_PERMITTED;
     rv = verify ? f->C_VerifyInit(s->handle, &m, o->handle) : f->C_SignInit(s->handle, &m, o->handle);
+    if (want == CKR_OK && input_matters(s) && !o->key && rv == CKR_KEY_FUNCTION_NOT_PERMITTED)
+        return; /* a pre-shared key */
     must(rv == want);
     if (rv == CKR_OK)
         *mac = (struct model_mac){true, false, macs[which].size};
@@ -80,6 +82,11 @@ void call_sign_end(struct input *in)
                : out != NULL && room < m->size  ? CKR_BUFFER_TOO_SMALL
                                                 : CKR_OK;
     }
+    if (want == CKR_OK && out != NULL && input_matters(s) &&
+        rv == (once ? CKR_DATA_INVALID : CKR_DATA_LEN_RANGE)) {
+        s->sign.active = false;
+        return;
+    }
     must(rv == want);
     if (session_state(s) != CKR_OK || !s->sign.active)
         return;
@@ -104,6 +111,8 @@ void call_verify_end(struct input *in)
         must(rv == (state != CKR_OK ? state : CKR_OPERATION_NOT_INITIALIZED));
     else if (once && s->verify.parts)
         must(rv == CKR_OPERATION_NOT_INITIALIZED);
+    else if (mac_len == s->verify.size && input_matters(s) && rv != CKR_SIGNATURE_INVALID)
+        must(rv == (once ? CKR_DATA_INVALID : CKR_DATA_LEN_RANGE));
     else
         must(rv == (mac_len != s->verify.size ? CKR_SIGNATURE_LEN_RANGE : CKR_SIGNATURE_INVALID));
     s->verify.active = state != CKR_OK && s->verify.active;
@@ -120,8 +129,8 @@ void call_round(struct input *in)
     size_t got = 0;
     CK_BYTE *data = input_block(in, 24, &got);
 
-    if (session_state(s) != CKR_OK || s->sign.active || s->verify.active || !usable(s, o) || o->data ||
-        !o->sign || !o->verify || o->type != CKK_GENERIC_SECRET)
+    if (session_state(s) != CKR_OK || input_matters(s) || s->sign.active || s->verify.active ||
+        !usable(s, o) || o->data || !o->sign || !o->verify || o->type != CKK_GENERIC_SECRET)
         return;
     must(f->C_SignInit(s->handle, &m, o->handle) == CKR_OK);
     must(f->C_Sign(s->handle, data, got, mac, &len) == CKR_OK && len == sizeof mac);

@@ -31,6 +31,11 @@ bool usable(const struct model_session *s, const struct model_object *o)
     return o->alive && o->slot == s->slot;
 }
 
+bool input_matters(const struct model_session *s)
+{
+    return s->slot == 1;
+}
+
 void session_died(size_t i)
 {
     sessions[i] = (struct model_session){.handle = sessions[i].handle, .slot = sessions[i].slot};
