@@ -4,6 +4,7 @@
 #include "config/words.h"
 #include "ppkctl/router.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,11 @@ struct import {
     struct text *notes;
     struct out_line *lines;
     size_t n, room;
+    bool in_profile; /* what comes out may be in an IKEv2 profile: what was behind it may be left out */
     enum level level;
-    bool muted; /* in a level whose beginning was left out */
+    bool indented; /* the block's lines are */
+    bool barred;   /* a "!" in column 0 stands before this line */
+    bool muted;    /* in a level whose beginning was left out */
     bool failed;
     unsigned line;
     char *words[WORDS_MAX];
@@ -71,6 +75,8 @@ static void emit(struct import *im, unsigned depth, struct text *text)
         im->lines = more;
     }
     im->failed = im->failed || text->failed || text->s == NULL;
+    if (depth == 0 && text->s != NULL && strncmp(text->s, "ikev2 ", strlen("ikev2 ")) == 0)
+        im->in_profile = true;
     im->lines[im->n++] = (struct out_line){text->s, depth, im->line};
     *text = (struct text){0};
 }
@@ -124,16 +130,28 @@ static void take_sks_profile(struct import *im)
     take_open(im, 0, "sks profile", 2);
 }
 
+/* Ours would read it as a profile's command, if it stood in one. */
+static void take_keyring_named(struct import *im, size_t first)
+{
+    struct text leave = {0};
+
+    im->level = LEVEL_KEYRING;
+    if (im->in_profile && first < im->n_words) {
+        text_printf(&leave, "exit");
+        emit(im, 0, &leave);
+        im->in_profile = false;
+    }
+    take_open(im, 0, "keyring", first);
+}
+
 static void take_keyring_xe(struct import *im)
 {
-    im->level = LEVEL_KEYRING;
-    take_open(im, 0, "keyring", 3);
+    take_keyring_named(im, 3);
 }
 
 static void take_keyring_xr(struct import *im)
 {
-    im->level = LEVEL_KEYRING;
-    take_open(im, 0, "keyring", 1);
+    take_keyring_named(im, 1);
 }
 
 static void take_profile_xe(struct import *im)
@@ -327,18 +345,55 @@ static void words_read(struct import *im, char *line)
     }
 }
 
-/* A line in the level at hand, or of the keyring around a peer, or one that begins something else. */
+static void block_leave(struct import *im)
+{
+    im->level = LEVEL_TOP;
+    im->indented = im->muted = false;
+}
+
+static void level_leave(struct import *im)
+{
+    if (im->level == LEVEL_PEER)
+        im->level = LEVEL_KEYRING;
+    else
+        block_leave(im);
+}
+
+/* A line in the level at hand, or of the keyring around a peer, or one that begins something else. In a text
+ * without indentation that is hard to tell, since a profile has a "keyring", too: of two that fit, it is the
+ * level's own, unless a "!" stands before it. */
 static const struct command *line_place(struct import *im, bool indented)
 {
-    const struct command *c = im->level != LEVEL_TOP || !indented ? command_find(im, im->level) : NULL;
+    const struct command *top = indented ? NULL : command_find(im, LEVEL_TOP), *c = NULL;
+    bool left = !indented && (im->indented || (im->barred && top != NULL));
 
-    if (c == NULL && im->level == LEVEL_PEER)
+    im->barred = false;
+    if (im->level != LEVEL_TOP && !left)
+        c = command_find(im, im->level);
+    if (c == NULL && im->level == LEVEL_PEER && !left)
         c = command_find(im, LEVEL_KEYRING);
-    if (c != NULL || indented)
+    if (c != NULL || indented) {
+        im->indented = im->indented || indented;
         return c;
-    im->level = LEVEL_TOP;
-    im->muted = false;
-    return command_find(im, LEVEL_TOP);
+    }
+    block_leave(im);
+    return top;
+}
+
+/* Lines that only divide, or leave a level. */
+static bool line_divides(struct import *im, bool indented)
+{
+    if (im->n_words == 0)
+        return true;
+    if (im->words[0][0] == '!')
+        im->barred = im->barred || (!indented && im->words[0][1] == '\0');
+    else if (is(im, 0, "exit"))
+        level_leave(im);
+    else if (is(im, 0, "end"))
+        block_leave(im);
+    else
+        return false;
+    return true;
 }
 
 static void line_take(struct import *im, char *line)
@@ -347,7 +402,7 @@ static void line_take(struct import *im, char *line)
     const struct command *c;
 
     words_read(im, line);
-    if (im->n_words == 0 || im->words[0][0] == '!' || is(im, 0, "exit") || is(im, 0, "end"))
+    if (line_divides(im, indented))
         return;
     c = line_place(im, indented);
     if (c == NULL && im->level == LEVEL_TOP) {
@@ -367,20 +422,43 @@ static void line_take(struct import *im, char *line)
         c->take(im);
 }
 
+/* Behind "banner motd ^C" anything may stand, up to the same sign again. How many bytes these are, of the
+ * `left` that begin with this line of `n`; 0: it begins no such text. */
+static size_t banner_length(const char *line, size_t n, size_t left)
+{
+    static const char BANNER[] = "banner ";
+    const size_t before = sizeof BANNER - 1;
+    const char *sign, *end;
+    size_t len;
+
+    if (n <= before || strncasecmp(line, BANNER, before) != 0)
+        return 0;
+    sign = memchr(line + before, ' ', n - before);
+    if (sign == NULL || ++sign == line + n || (*sign != '\x03' && !ispunct((unsigned char)*sign)))
+        return 0;
+    len = line + n - sign > 1 && strncmp(sign, "^C", 2) == 0 ? 2 : 1;
+    end = memmem(sign + len, left - (size_t)(sign + len - line), sign, len);
+    return end != NULL ? (size_t)(end + len - line) : 0;
+}
+
 static void lines_read(struct import *im, const char *config, size_t len)
 {
     char line[CONFIG_LINE_MAX + 1];
+    size_t banner = 0; /* where its text ends */
 
     for (size_t at = 0; at < len && !im->failed;) {
         const char *end = memchr(config + at, '\n', len - at);
         size_t n = end != NULL ? (size_t)(end - (config + at)) : len - at;
 
         im->line++;
-        if (n > CONFIG_LINE_MAX || memchr(config + at, '\0', n) != NULL) {
+        if (at < banner) {
+            im->others++;
+        } else if (n > CONFIG_LINE_MAX || memchr(config + at, '\0', n) != NULL) {
             note(im, im->line, "left out: the line is too long, or has a NUL byte in it");
         } else {
             memcpy(line, config + at, n);
             line[n] = '\0';
+            banner = at + banner_length(config + at, n, len - at);
             line_take(im, line);
         }
         at += n + 1;

@@ -103,6 +103,9 @@ class Import(PpkctlTest):
             self.ppkctl("check", self.write("ours.conf", out))
         return out, err.replace(path, "router")
 
+    def ours_shown(self):
+        return self.ppkctl("show", "running-config", "--config", os.path.join(self.directory, "ours.conf"))[0]
+
     def test_ios_xe(self):
         out, err = self.load(XE)
         self.assertEqual(out, XE_OURS)
@@ -128,6 +131,51 @@ class Import(PpkctlTest):
         """As a session is pasted."""
         pasted = "\n".join(line.strip() for line in XR.splitlines())
         self.assertEqual(self.load(pasted)[0], self.load(XR)[0])
+
+    def test_keyring_behind_a_profile(self):
+        """Its first words are also a command of the profile's."""
+        keyring = "keyring d\n peer p\n  ppk dynamic q required\n  address 10.0.0.1 255.0.0.0\n"
+        profile = "ikev2 profile t\n keyring d\n keyring ppk d\n match address 10.0.0.1 255.255.255.0\n"
+        rest = "!\nsks profile q type remote\n kme server ipv4 192.0.2.34 port 10001\n"
+        for before in (profile, profile + "!\n", "ikev2 profile t\n!\n", profile.replace("\n ", "\n") + "!\n",
+                       profile.replace("\n ", "\n") + "exit\n", "ikev2 profile t\nexit\n"):
+            out, err = self.load(before + keyring + rest)
+            self.assertIn("keyring d\n peer p\n  address 10.0.0.1 255.0.0.0\n  ppk dynamic q required\n", self.ours_shown())
+            self.assertEqual(out.count("peer p"), 1)
+            self.assertEqual(err, "")
+        pasted = (profile + "exit\n" + keyring + "exit\nexit\n" + rest).replace("\n ", "\n").replace("\n ", "\n")
+        self.assertEqual(self.load(pasted)[0], self.load(profile + keyring + rest)[0])
+
+    def test_keyring_behind_what_is_left_out(self):
+        """It is not the profile's before that."""
+        profile = "ikev2 profile t\n keyring ppk d\n match address 10.0.0.1 255.255.255.255\n"
+        keyring = "keyring d\n peer p\n  pre-shared-key secret\n"
+        for between, reason in ((profile, 'ikev2 profile "t" is already defined in line 1'),
+                                ("sks profile q type remote\n local-system-id x\n", 'sks profile "q" has no kme server'),
+                                ("keyring d d\n", "word 3 is too much")):
+            out, err = self.load(profile + between + keyring)
+            self.assertIn(keyring, out)
+            self.assertIn("keyring d\n peer p\n", self.ours_shown())
+            self.assertIn(f"router:4: left out: {reason}", err)
+
+    def test_levels_left(self):
+        """What stands in column 0 is not the peer's above it, if that one's commands are indented; what follows "exit" neither."""
+        for router in ("keyring k\n peer p\n  pre-shared-key secret\nhostname R1\n address 10.0.0.1\n",
+                       "keyring k\npeer p\npre-shared-key secret\nexit\nexit\naddress 10.0.0.1\n"):
+            out, err = self.load(router)
+            self.assertEqual(out, "keyring k\n peer p\n  pre-shared-key secret\n")
+            self.assertRegex(err, r"^router: [12] lines are about other things, and were not looked at\n$")
+
+    def test_banner(self):
+        keyring = "keyring k\n peer p\n  pre-shared-key secret\n"
+        text = "keyring k\n peer p\n  pre-shared-key of-the-banner\nikev2 profile t\n"
+        for banner in (f"banner motd ^C\n{text}^C\n", f"banner login ^Chello\n{text} bye ^C\n", f"banner exec \x03\n{text}\x03\n",
+                       f"banner motd #\n{text}#\n"):
+            out, err = self.load(banner + keyring)
+            self.assertEqual(out, keyring)
+            self.assertEqual(err, "router: 6 lines are about other things, and were not looked at\n")
+        for line in ("banner motd ^Chello^C", "banner motd", "banner motd ^C"):  # ended at once, or no banner
+            self.assertEqual(self.load(line + "\n" + keyring)[0], keyring)
 
     def test_output(self):
         target = os.path.join(self.directory, "new.conf")
