@@ -444,9 +444,10 @@ static size_t banner_length(const char *line, size_t n, size_t left)
 static void lines_read(struct import *im, const char *config, size_t len)
 {
     char line[CONFIG_LINE_MAX + 1];
-    size_t banner = 0; /* where its text ends */
+    const size_t begin = len >= 3 && memcmp(config, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
+    size_t banner = 0;                                                               /* where its text ends */
 
-    for (size_t at = 0; at < len && !im->failed;) {
+    for (size_t at = begin; at < len && !im->failed;) {
         const char *end = memchr(config + at, '\n', len - at);
         size_t n = end != NULL ? (size_t)(end - (config + at)) : len - at;
 

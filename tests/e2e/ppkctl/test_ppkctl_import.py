@@ -177,6 +177,10 @@ class Import(PpkctlTest):
         for line in ("banner motd ^Chello^C", "banner motd", "banner motd ^C"):  # ended at once, or no banner
             self.assertEqual(self.load(line + "\n" + keyring)[0], keyring)
 
+    def test_byte_order_mark(self):
+        for text in (XE, XR, "keyring k\n peer p\n  pre-shared-key secret\n"):
+            self.assertEqual(self.load("\ufeff" + text), self.load(text))
+
     def test_output(self):
         target = os.path.join(self.directory, "new.conf")
         out, _ = self.ppkctl("import", self.write("router", XE), "--output", target)
