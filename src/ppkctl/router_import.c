@@ -32,9 +32,9 @@ struct import {
     size_t n, room;
     bool in_profile; /* what comes out may be in an IKEv2 profile: what was behind it may be left out */
     enum level level;
-    bool indented; /* the block's lines are */
-    bool barred;   /* a "!" in column 0 stands before this line */
-    bool muted;    /* in a level whose beginning was left out */
+    bool indented;    /* the block's lines are */
+    bool barred;      /* a "!" in column 0 stands before this line */
+    enum level muted; /* whose beginning was left out; LEVEL_TOP: of none */
     bool failed;
     unsigned line;
     char *words[WORDS_MAX];
@@ -103,8 +103,8 @@ static bool is(const struct import *im, size_t i, const char *word)
 
 static void take_open(struct import *im, unsigned depth, const char *keywords, size_t first)
 {
-    im->muted = first >= im->n_words;
-    if (im->muted)
+    im->muted = first >= im->n_words ? im->level : LEVEL_TOP;
+    if (im->muted != LEVEL_TOP)
         note(im, im->line, "left out: a name is missing");
     else
         emit_words(im, depth, keywords, first);
@@ -115,8 +115,8 @@ static void take_skip_client(struct import *im)
     struct text text = {0};
 
     im->level = LEVEL_SKS;
-    im->muted = im->n_words < 3;
-    if (im->muted)
+    im->muted = im->n_words < 3 ? LEVEL_SKS : LEVEL_TOP;
+    if (im->muted != LEVEL_TOP)
         return;
     text_printf(&text, "sks profile ");
     words_print(&text, im->words[2]);
@@ -166,10 +166,18 @@ static void take_profile_xr(struct import *im)
     take_open(im, 0, "ikev2 profile", 2);
 }
 
+static void mute_note(struct import *im, const char *keywords)
+{
+    note(im, im->line, "left out: %s: what it belongs to was left out", keywords);
+}
+
 static void take_peer(struct import *im)
 {
     im->level = LEVEL_PEER;
-    take_open(im, 1, "peer", 1);
+    if (im->muted == LEVEL_KEYRING)
+        mute_note(im, "peer");
+    else
+        take_open(im, 1, "peer", 1);
 }
 
 static void take_server(struct import *im)
@@ -347,8 +355,8 @@ static void words_read(struct import *im, char *line)
 
 static void block_leave(struct import *im)
 {
-    im->level = LEVEL_TOP;
-    im->indented = im->muted = false;
+    im->level = im->muted = LEVEL_TOP;
+    im->indented = false;
 }
 
 static void level_leave(struct import *im)
@@ -414,8 +422,8 @@ static void line_take(struct import *im, char *line)
              im->level == LEVEL_PROFILE ? "it is the IKE daemon's matter (swanctl.conf)" : "unknown here");
         return;
     }
-    if (im->muted && c->level != LEVEL_TOP && c->take != take_peer)
-        note(im, im->line, "left out: %s: what it belongs to was left out", c->keywords);
+    if (im->muted != LEVEL_TOP && c->level != LEVEL_TOP && c->take != take_peer)
+        mute_note(im, c->keywords);
     else if (c->take == NULL)
         note(im, im->line, "left out: %s: %s", c->keywords, c->reason);
     else

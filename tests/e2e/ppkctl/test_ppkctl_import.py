@@ -181,6 +181,14 @@ class Import(PpkctlTest):
         for text in (XE, XR, "keyring k\n peer p\n  pre-shared-key secret\n"):
             self.assertEqual(self.load("\ufeff" + text), self.load(text))
 
+    def test_keyring_without_a_name(self):
+        """Its peers are not the keyring's before it."""
+        good = "keyring a\n peer x\n  pre-shared-key secret\n"
+        out, err = self.load(good + "keyring\n peer y\n  pre-shared-key secret\n peer z\n  address 10.0.0.1\n")
+        self.assertEqual(out, good)
+        self.assertEqual([line.split(":")[1] for line in err.splitlines()], ["4", "5", "6", "7", "8"])
+        self.assertIn("router:7: left out: peer: what it belongs to was left out\n", err)
+
     def test_output(self):
         target = os.path.join(self.directory, "new.conf")
         out, _ = self.ppkctl("import", self.write("router", XE), "--output", target)
