@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/clock.h"
-#include "ppkctl/ppkctl.h"
 #include "ppkctl/progress.h"
+#include "ppkctl/view.h"
 #include "skip/skip.h"
 
 #include <string.h>
@@ -14,6 +14,14 @@ static const char *yes_or_no(bool b)
 static const char *or_nothing(const char *text)
 {
     return text != NULL ? text : "";
+}
+
+/* Appends what the key source says of itself. */
+static void told_show(struct text *out, const char *title, const char *text)
+{
+    text_printf(out, " %s: ", title);
+    view_text(out, or_nothing(text));
+    text_append(out, "\n", 1);
 }
 
 /* Appends what an ETSI 014 status tells beyond SKIP's capabilities. */
@@ -43,11 +51,11 @@ static bool server_show(struct skip_profile *p, size_t i, const char *remote, st
         text_printf(out, " status: failed: %s\n", fault.text);
         return false;
     }
-    text_printf(out, " status: ok\n entropy: %s\n key: %s\n algorithm: %s\n local identifier: %s\n",
-                yes_or_no(c->entropy), yes_or_no(c->key), or_nothing(c->algorithm),
-                or_nothing(c->local_system_id));
+    text_printf(out, " status: ok\n entropy: %s\n key: %s\n", yes_or_no(c->entropy), yes_or_no(c->key));
+    told_show(out, "algorithm", c->algorithm);
+    told_show(out, "local identifier", c->local_system_id);
     for (char **id = c->remote_system_ids; id != NULL && *id != NULL; id++)
-        text_printf(out, " remote identifier: %s\n", *id);
+        told_show(out, "remote identifier", *id);
     if (c->delivery.told)
         delivery_show(c, out);
     if (conf->local_system_id != NULL && strcmp(conf->local_system_id, or_nothing(c->local_system_id)) != 0)

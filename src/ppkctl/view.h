@@ -18,7 +18,7 @@ struct view {
 bool view_read(struct view *v, const struct options *o);
 void view_clear(struct view *v);
 
-/* Append a text that came from another process, with what a terminal must not see escaped; "-" for NULL. */
+/* Append a text that came from elsewhere, with what a terminal must not see escaped; "-" for NULL. */
 void view_text(struct text *out, const char *s);
 
 /* Appends a moment as "2026-11-23 22:33:44 UTC", or "-" for 0. */

@@ -378,6 +378,21 @@ class Certificates(ChainTest):
         out = self.fails("capabilities", "Bob", "remote-system-id", CAPABILITIES, conf=self.http(remotes='["\\u001b[2J"]'))
         self.assertNotIn("\033", out)
 
+    def test_capabilities_for_a_terminal(self):
+        """Whatever the key source says of itself, it forges no line, and a terminal obeys none of it."""
+        said = b'{"entropy":false,"key":true,"algorithm":"x\\u001b]0;t\\u0007","localSystemID":"Alice\\n status: ok",' \
+               b'"remoteSystemID":["Bob\\u009b8m"]}'
+
+        def do_GET(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(said)))
+            handler.end_headers()
+            handler.wfile.write(said)
+
+        out, _ = self.ppkctl("capabilities", "--config", self.http(do_GET=do_GET))
+        self.assertEqual(out.splitlines()[3:], [r" key: yes", r" algorithm: x\x1b]0;t\x07", r" local identifier: Alice\x0a status: ok",
+                                                r" remote identifier: Bob\xc2\x9b8m", " note: the configured local-system-id is Alice"])
+
 
 class KeySources(ChainTest):
     def test_entropy(self):
