@@ -124,7 +124,7 @@ static const struct {
     const char *meaning;
 } test_codes[] = {
     {TEST_OK, "all is well"},
-    {TEST_CONFIGURATION, "the configuration, its files or secrets, or the token"},
+    {TEST_CONFIGURATION, "the configuration, its files or secrets, the token, or standard output"},
     {PPKCTL_USAGE, "wrong usage"},
     {TEST_CONNECT, "name, address or port of a key source"},
     {TEST_TLS, "TLS"},
@@ -501,12 +501,8 @@ static int subcommand_run(int argc, char **argv)
     return s->run(&o, argc - optind, argv + optind);
 }
 
-int main(int argc, char **argv)
+static int words_run(int argc, char **argv)
 {
-    const struct rlimit no_core = {0, 0};
-
-    (void)setrlimit(RLIMIT_CORE, &no_core); /* secrets pass through */
-    log_open("ppkctl", "stderr:warning");
     if (argc < 2) {
         help(stderr);
         return PPKCTL_USAGE;
@@ -520,4 +516,23 @@ int main(int argc, char **argv)
         return PPKCTL_OK;
     }
     return subcommand_run(argc - 1, argv + 1);
+}
+
+/* All is well only if it could be written, too. */
+static int output_end(int code)
+{
+    errno = 0;
+    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != PPKCTL_OK)
+        return code;
+    say("standard output: %s", errno != 0 ? strerrordesc_np(errno) : "not all could be written");
+    return PPKCTL_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    const struct rlimit no_core = {0, 0};
+
+    (void)setrlimit(RLIMIT_CORE, &no_core); /* secrets pass through */
+    log_open("ppkctl", "stderr:warning");
+    return output_end(words_run(argc, argv));
 }

@@ -58,6 +58,19 @@ class Usage(PpkctlTest):
                 self.assertNotIn(SECRET, err)
 
 
+class Output(PpkctlTest):
+    def test_full(self):
+        """What cannot be written is told, whichever subcommand writes."""
+        conf = self.write("ppk.conf", GOOD)
+        for words in (["--help"], ["--version"], ["check", "--help"], ["check", conf], ["manual"], ["completion"],
+                      ["show", "run", "--config", conf], ["monitor", "--count", "1"]):
+            with self.subTest(words=words), open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([PPKCTL, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+                                      env=clean_environment(PPK_STATUS_DIR=self.directory))
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertEqual(done.stderr.count("ppkctl: standard output: No space left on device\n"), 1, done.stderr)
+
+
 class Check(PpkctlTest):
     def test_good(self):
         path = self.write("ppk.conf", GOOD)

@@ -137,6 +137,16 @@ class Good(ChainTest):
         with contextlib.closing(sqlite3.connect(os.path.join(self.directory, "bob.db"))) as store:
             self.assertEqual(store.execute("SELECT count(*), count(value) FROM key").fetchone(), (2, 0), "had, not delivered")
 
+    def test_output_full(self):
+        for words, status in ((("test", "gateway", "--no-key", "--config", self.conf["Alice"]), 1),
+                              (("connect-test", self.conf["Alice"], self.conf["Bob"], "--no-key"), 1),
+                              (("test", "gateway", "--config", self.port_of(free_port())), CONNECT)):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([PPKCTL, *words, "--module", MODULE], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                                      check=False, env=clean_environment())
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertEqual(done.stderr.count("ppkctl: standard output: "), 1 if status == 1 else 0, done.stderr)
+
     def test_quiet(self):
         self.assertEqual(self.chain("--quiet", "--other-end", self.conf["Bob"]), ("", ""))
         out, err = self.chain("--quiet", conf=self.port_of(free_port()), status=CONNECT)
