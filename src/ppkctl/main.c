@@ -433,6 +433,22 @@ static bool option_take(struct options *o, int letter)
     return true;
 }
 
+/* What getopt_long() did not take. Of a letter, argv tells nothing: it may stand among others. */
+static void option_wrong(const struct subcommand *s, int c, const char *word)
+{
+    const bool valued = strncmp(word, "--", 2) == 0 && strchr(word, '=') != NULL;
+    const char letter[] = {'-', (char)optopt, '\0'};
+    const char *what = "unknown option";
+
+    if (c == ':')
+        what = "a value is missing for";
+    else if (optopt != 0 && valued)
+        what = "no value belongs to";
+    else if (optopt != 0)
+        word = letter;
+    say("%s: %s %s (\"ppkctl %s --help\" lists the options)", s->name, what, word, s->name);
+}
+
 /* Reads the options behind the subcommand; false: wrong, and told. */
 static bool options_read(const struct subcommand *s, struct options *o, int argc, char **argv,
                          bool *want_help)
@@ -456,8 +472,7 @@ static bool options_read(const struct subcommand *s, struct options *o, int argc
             return true;
         }
         if (c == ':' || c == '?') {
-            say("%s: %s %s (\"ppkctl %s --help\" lists the options)", s->name,
-                c == ':' ? "a value is missing for" : "unknown option", argv[optind - 1], s->name);
+            option_wrong(s, c, argv[optind - 1]);
             return false;
         }
         if (!option_take(o, c))

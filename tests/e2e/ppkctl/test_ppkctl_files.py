@@ -45,6 +45,9 @@ class Usage(PpkctlTest):
     def test_wrong_usage(self):
         for words, text in (([], "usage: ppkctl"), (["chek"], "unknown subcommand 'chek'"), (["check", "a", "b"], "usage: ppkctl check"),
                             (["check", "--hex"], "unknown option --hex"), (["check", "--config"], "a value is missing for --config"),
+                            (["check", "-xy"], "unknown option -x "), (["check", "-y", "-x"], "unknown option -y "),
+                            (["check", "--config=x", "--nonsense=x"], "unknown option --nonsense=x "),
+                            (["encrypt", "--hex", "-xy"], "unknown option -x "), (["encrypt", "--hex=y"], "no value belongs to --hex=y "),
                             (["show"], "usage: ppkctl show"), (["show", "nonsense"], "'nonsense' is none of running-config"),
                             (["show", ""], "'' is none of"), (["show", "running-config", "x"], "'x' is none of"),
                             (["fetch"], "usage: ppkctl fetch"), (["fetch", "p", "--size", "7"], "--size: '7'"),
