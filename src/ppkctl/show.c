@@ -77,6 +77,12 @@ static int status_show(const struct options *o, const struct part *part, const c
     return put(&out) == PPKCTL_OK && good ? PPKCTL_OK : PPKCTL_FAILED;
 }
 
+static int status_options_refused(const struct part *part)
+{
+    say("show %s: --process, --json and --openmetrics are for what shows the status", part->name);
+    return PPKCTL_USAGE;
+}
+
 int show_run(const struct options *o, int argc, char **argv)
 {
     const struct part *part = part_find(argv[0]);
@@ -98,8 +104,8 @@ int show_run(const struct options *o, int argc, char **argv)
             say("show running-config: '%s' is none of keyring, sks-profile, ikev2-profile", argv[1]);
             return PPKCTL_USAGE;
         }
-        if (!status_options)
-            return configuration_show(o, part, argc > 2 ? argv[2] : NULL);
+        return status_options ? status_options_refused(parts)
+                              : configuration_show(o, part, argc > 2 ? argv[2] : NULL);
     }
     if (argc > 1 + (part->title != NULL)) {
         say("show %s takes no %s", part->name, part->title != NULL ? "further argument" : "name");
@@ -107,9 +113,7 @@ int show_run(const struct options *o, int argc, char **argv)
     }
     if (part->shown != CONFIGURED)
         return status_show(o, part, argc > 1 ? argv[1] : NULL);
-    if (status_options) {
-        say("show %s: --process, --json and --openmetrics are for what shows the status", part->name);
-        return PPKCTL_USAGE;
-    }
+    if (status_options)
+        return status_options_refused(part);
     return configuration_show(o, part, argc > 1 ? argv[1] : NULL);
 }

@@ -139,6 +139,11 @@ ikev2 profile test
                             (["ikev2-profile"], "ikev2 profile")):
             out, err = self.ppkctl("show", *what, "none", "--config", path, status=1)
             self.assertEqual((out, err), ("", f'ppkctl: {path}: there is no {title} "none"\n'))
+        for part in ((), ("sks-profile",), ("sks-profile", "qkd"), ("keyring",)):
+            for option in (("--json",), ("--openmetrics",), ("--process", "1")):
+                out, err = self.ppkctl("show", "running-config", *part, *option, "--config", path, status=2, PPK_STATUS_DIR=self.directory)
+                self.assertEqual((out, err), ("", "ppkctl: show running-config: --process, --json and --openmetrics are for what shows "
+                                                  "the status\n"))
         # what show removed must not become a secret
         _, err = self.ppkctl("check", self.write("again.conf", self.ppkctl("show", "run", "--config", path)[0]), status=1)
         self.assertEqual(err.count("was removed from here"), 3)
