@@ -330,9 +330,11 @@ bool config_read_file(const struct config_language *l, void *context, const char
     int fd = config_file_open(path, CONFIG_FILE_PLAIN, &fault);
 
     if (fd < 0) {
-        /* the text begins with the path, which config_errors_print() will say again */
-        config_error(errors, 0, "%s",
-                     fault.text + (strncmp(fault.text, path, strlen(path)) == 0 ? strlen(path) + 2 : 0));
+        /* the text begins with the path, which config_errors_print() will say again; and may be cut */
+        const size_t len = strlen(path);
+        const bool begins = strncmp(fault.text, path, len) == 0 && strncmp(fault.text + len, ": ", 2) == 0;
+
+        config_error(errors, 0, "%s", fault.text + (begins ? len + 2 : 0));
         return false;
     }
     p = parser_new(l, context, path, errors);

@@ -239,13 +239,46 @@ static void test_long_file(void **state)
     config_errors_free(&errors);
 }
 
+/* A fault's text holds 399 bytes: of a path nearly as long, the reason is cut off, or the colon before it. */
+static void test_missing_with_a_long_path(void **state)
+{
+    static const struct config_level level = {"", ""};
+    static const struct config_command command = {CONFIG_IN(0), "plain", 0, 0, "", apply_nothing, NULL};
+    static const struct config_language l = {
+        .levels = &level, .n_levels = 1, .commands = &command, .n_commands = 1};
+    char longest[420], expected[512];
+
+    (void)state;
+    memset(longest, 'a', sizeof longest);
+    longest[0] = longest[200] = '/';
+    for (size_t len = 300; len < sizeof longest; len++) {
+        struct config_errors errors = {0};
+        struct text out = {0};
+
+        longest[len] = '\0';
+        assert_false(config_read_file(&l, NULL, longest, &errors));
+        config_errors_print(&errors, "f", &out);
+        if (len < 370)
+            (void)snprintf(expected, sizeof expected, "f: No such file or directory\n");
+        else if (len > 397)
+            (void)snprintf(expected, sizeof expected, "f: %.399s%s\n", longest, len == 398 ? ":" : "");
+        else
+            (void)snprintf(expected, sizeof expected, "f: %.*s\n", (int)(397 - len),
+                           "No such file or directory");
+        assert_string_equal(out.s, expected);
+        text_free(&out);
+        config_errors_free(&errors);
+        longest[len] = 'a';
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_modes),      cmocka_unit_test(test_owner),
         cmocka_unit_test(test_kinds),      cmocka_unit_test(test_symlink),
         cmocka_unit_test(test_master_key), cmocka_unit_test(test_secrets_and_modes),
-        cmocka_unit_test(test_long_file),
+        cmocka_unit_test(test_long_file),  cmocka_unit_test(test_missing_with_a_long_path),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
