@@ -39,6 +39,12 @@ static bool reads_as_text(struct span id)
     return true;
 }
 
+/* In a path, "." and ".." name no key: a server may take "/key/." for "/key/", and give a new one. */
+static bool is_dots(struct span id)
+{
+    return id.len <= 2 && id.data[0] == '.' && id.data[id.len - 1] == '.';
+}
+
 void id_forms_make(struct span id, enum ppk_id_format format, struct id_forms *out)
 {
     out->n = 0;
@@ -49,7 +55,7 @@ void id_forms_make(struct span id, enum ppk_id_format format, struct id_forms *o
     hex_encode(hex, id.data, id.len);
     hex[2 * id.len] = '\0';
 
-    bool text = reads_as_text(id), hex_text = hex_is(verbatim, id.len);
+    bool text = reads_as_text(id) && !is_dots(id), hex_text = hex_is(verbatim, id.len);
     bool raw = !(hex_text && id.len >= SURELY_HEX_TEXT);
     if (raw && (!text || format == PPK_ID_RAW))
         out->form[out->n++] = hex;

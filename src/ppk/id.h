@@ -22,8 +22,8 @@ struct id_keys {
 void id_keys_make(struct span id, struct id_keys *out);
 
 /* The keyIds by which an ID may be known at a key source, the likelier first: what reads as text of 16 hex
- * digits or more, verbatim; what cannot be text, in lower-case hex; what may be both, both ways, in the order
- * that the profile's ppk-id format suggests. */
+ * digits or more, verbatim; what cannot be text, or is no name in a path ("."), in lower-case hex; what may
+ * be both, both ways, in the order that the profile's ppk-id format suggests. */
 struct id_forms {
     char *form[2]; /* terminated */
     size_t n;

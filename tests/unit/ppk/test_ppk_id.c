@@ -42,6 +42,12 @@ static void test_forms(void **state)
         {"\355\240\200", 3, PPK_ID_TEXT, {"eda080"}},       /* a surrogate */
         {"\364\220\200\200", 4, PPK_ID_TEXT, {"f4908080"}}, /* beyond Unicode */
         {"\303", 1, PPK_ID_TEXT, {"c3"}},                   /* cut off */
+        {".", 1, PPK_ID_RAW, {"2e"}},                       /* of a path, these are no names */
+        {".", 1, PPK_ID_TEXT, {"2e"}},
+        {"..", 2, PPK_ID_RAW, {"2e2e"}},
+        {"..", 2, PPK_ID_TEXT, {"2e2e"}},
+        {"...", 3, PPK_ID_TEXT, {"...", "2e2e2e"}},
+        {".a", 2, PPK_ID_TEXT, {".a", "2e61"}},
         {"\360\237\224\221", 4, PPK_ID_RAW, {"f09f9491", "\360\237\224\221"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
