@@ -43,6 +43,7 @@ enum {
     SHARDS = 8,
     CLASSES = 16,
     WORDS = 24, /* of the bitmap */
+    SLOTS_MAX = WORDS * 64,
     SEAL_KEY = 32,
     UNLOCKED_MAX = 256 * 1024,     /* of working memory, where nothing can be locked */
     LOCKED_MAX = 64 * 1024 * 1024, /* where RLIMIT_MEMLOCK is unlimited */
@@ -68,7 +69,9 @@ struct slab {
     uint64_t bitmap[WORDS];
 };
 _Static_assert(sizeof(struct slab) <= HEAD, "a slab's head");
-_Static_assert(WORDS * 64 >= (LARGE_SLAB - HEAD) / 48, "a slab's bitmap");
+/* Of sealed secrets of at most 8 bytes, which are rare, a slab could hold more than its bitmap can. */
+_Static_assert(SLOTS_MAX >= (SMALL_SLAB - HEAD) / 32 && SLOTS_MAX >= (LARGE_SLAB - HEAD) / 64,
+               "a slab's bitmap");
 
 struct shard {
     pthread_mutex_t lock;
@@ -240,7 +243,8 @@ static struct slab *slab_new(struct shard *owner, enum arena_kind kind, unsigned
     s->owner = owner;
     s->size = size;
     s->slot_size = (uint32_t)slot_size;
-    s->slots = (uint16_t)((size - HEAD) / slot_size);
+    const size_t fitting = (size - HEAD) / slot_size;
+    s->slots = (uint16_t)(fitting < SLOTS_MAX ? fitting : SLOTS_MAX);
     s->kind = (uint8_t)kind;
     s->class = (uint8_t) class;
     s->locked = locked;

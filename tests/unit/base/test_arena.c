@@ -205,6 +205,43 @@ static int beyond_the_limit(void)
     return 0;
 }
 
+/* Where nothing can be locked, all are sealed: of the shortest, a slab could hold more than it can count. */
+static int sealed_and_short(void)
+{
+    enum { N = 5000 };
+    static struct secret *all[N];
+    const struct rlimit limit = {0, 0};
+    struct secret_stats stats;
+    struct secret_view v;
+
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+        return 9;
+    secret_after_fork();
+    for (size_t len = 0; len <= 16; len += 4) {
+        for (uint32_t i = 0; i < N; i++) {
+            const uint8_t value[16] = {(uint8_t)i, (uint8_t)(i >> 8), 1, 2, 3};
+            all[i] = secret_new(value, len);
+            if (!all[i])
+                return 1;
+        }
+        secret_stats_read(&stats);
+        if (stats.secrets != N || stats.sealed != N)
+            return 2;
+        for (uint32_t i = 0; i < N; i++) {
+            const uint8_t value[16] = {(uint8_t)i, (uint8_t)(i >> 8), 1, 2, 3};
+            if (!secret_open(all[i], &v) || v.len != len || memcmp(v.data, value, len) != 0)
+                return 3;
+            secret_close(&v);
+        }
+        for (uint32_t i = 0; i < N; i++)
+            secret_free(all[(i * 7919) % N]);
+        secret_stats_read(&stats);
+        if (stats.secrets != 0)
+            return 4;
+    }
+    return 0;
+}
+
 /* Freed twice: said in the log, and nothing else happens. */
 static int errors_logged;
 
@@ -245,6 +282,7 @@ static void limits(void **state)
 {
     (void)state;
     in_child(beyond_the_limit);
+    in_child(sealed_and_short);
     in_child(freed_twice);
 }
 
