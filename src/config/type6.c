@@ -5,6 +5,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -110,7 +111,10 @@ static struct secret *salt_derive(const struct type6 *t, const uint8_t *salt)
     struct secret_view master = {0};
     struct secret *key = NULL;
     uint8_t *out = secmem_alloc(KEY_LEN);
-    EVP_KDF *kdf = EVP_KDF_fetch(crypto_context(), "SCRYPT", NULL);
+    OSSL_LIB_CTX *library = crypto_context(); /* NULL would mean the host's */
+
+    ERR_set_mark(); /* the error queue is the host's */
+    EVP_KDF *kdf = library != NULL ? EVP_KDF_fetch(library, "SCRYPT", NULL) : NULL;
     EVP_KDF_CTX *context = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
 
     if (out != NULL && context != NULL && secret_open(t->master, &master)) {
@@ -129,6 +133,7 @@ static struct secret *salt_derive(const struct type6 *t, const uint8_t *salt)
     secret_close(&master);
     EVP_KDF_CTX_free(context);
     EVP_KDF_free(kdf);
+    ERR_pop_to_mark();
     secmem_free(out);
     return key;
 }
@@ -157,7 +162,7 @@ static const struct secret *salt_key(struct type6 *t, const uint8_t *salt, struc
         keys[t->n_keys].key = salt_derive(t, salt);
     }
     if (keys == NULL || keys[t->n_keys].key == NULL) {
-        fault_set(fault, "no memory for scrypt");
+        fault_set(fault, "no memory left for scrypt");
         return NULL;
     }
     t->last = t->n_keys++;
@@ -168,14 +173,19 @@ static const struct secret *salt_key(struct type6 *t, const uint8_t *salt, struc
 
 /* AES-256-GCM over `len` bytes from `in` to `out`; the tag is read or written at `tag`. */
 static bool gcm(bool seal, const struct secret *key, const uint8_t *header, const uint8_t *in, size_t len,
-                uint8_t *out, uint8_t *tag)
+                uint8_t *out, uint8_t *tag, struct fault *fault)
 {
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(crypto_context(), "AES-256-GCM", NULL);
-    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    OSSL_LIB_CTX *library = crypto_context(); /* NULL would mean the host's */
+    EVP_CIPHER *cipher = NULL;
+    EVP_CIPHER_CTX *c = NULL;
     struct secret_view view = {0};
+    const char *why = "no memory left";
     bool good = false;
     int n = 0;
 
+    ERR_set_mark(); /* the error queue is the host's */
+    cipher = library != NULL ? EVP_CIPHER_fetch(library, "AES-256-GCM", NULL) : NULL;
+    c = EVP_CIPHER_CTX_new();
     if (cipher == NULL || c == NULL || !secret_open(key, &view))
         goto out;
     if (EVP_CipherInit_ex2(c, cipher, view.data, header + 1 + SALT_LEN, seal ? 1 : 0, NULL) != 1 ||
@@ -185,6 +195,7 @@ static bool gcm(bool seal, const struct secret *key, const uint8_t *header, cons
         goto out;
     if (!seal && EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) != 1)
         goto out;
+    why = "the Type 6 secret is damaged, or was encrypted under another master key";
     if (EVP_CipherFinal_ex(c, out + len, &n) != 1)
         goto out;
     good = !seal || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, TAG_LEN, tag) == 1;
@@ -192,6 +203,9 @@ out:
     secret_close(&view);
     EVP_CIPHER_CTX_free(c);
     EVP_CIPHER_free(cipher);
+    ERR_pop_to_mark();
+    if (!good)
+        fault_set(fault, "%s", why);
     return good;
 }
 
@@ -244,12 +258,10 @@ struct secret *type6_open(struct type6 *t, const char *text, struct fault *fault
         fault_set(fault, "no secret memory left");
         return NULL;
     }
-    if (gcm(false, key, octets, octets + HEADER_LEN, len, clear, octets + HEADER_LEN + len)) {
+    if (gcm(false, key, octets, octets + HEADER_LEN, len, clear, octets + HEADER_LEN + len, fault)) {
         value = secret_new(clear, len);
         if (value == NULL)
             fault_set(fault, "no secret memory left");
-    } else {
-        fault_set(fault, "the Type 6 secret is damaged, or was encrypted under another master key");
     }
     secmem_free(clear);
     return value;
@@ -274,11 +286,12 @@ bool type6_seal(struct type6 *t, const void *value, size_t len, struct text *out
     key = salt_key(t, octets + 1, fault);
     if (key == NULL)
         return false;
-    if (!crypto_random(octets + 1 + SALT_LEN, NONCE_LEN) ||
-        !gcm(true, key, octets, value, len, octets + HEADER_LEN, octets + HEADER_LEN + len)) {
-        fault_set(fault, "encryption failed");
+    if (!crypto_random(octets + 1 + SALT_LEN, NONCE_LEN)) {
+        fault_set(fault, "no random bytes");
         return false;
     }
+    if (!gcm(true, key, octets, value, len, octets + HEADER_LEN, octets + HEADER_LEN + len, fault))
+        return false;
     base64url_append(out, octets, HEADER_LEN + len + TAG_LEN);
     if (out->failed)
         fault_set(fault, "no memory left");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Type 6 secrets: the format, and what is refused. */
+#include "base/crypto.h"
 #include "config/type6.h"
 
 // clang-format off
@@ -9,7 +10,21 @@
 #include <stdint.h>
 #include <cmocka.h>
 // clang-format on
+#include <openssl/err.h>
+#include <openssl/provider.h>
 #include <string.h>
+
+/* The linker puts this in front of the real one (--wrap). */
+OSSL_LIB_CTX *__real_crypto_context(void);
+OSSL_LIB_CTX *__wrap_crypto_context(void);
+
+static bool other_context;
+static OSSL_LIB_CTX *the_other; /* or NULL */
+
+OSSL_LIB_CTX *__wrap_crypto_context(void)
+{
+    return other_context ? the_other : __real_crypto_context();
+}
 
 static struct type6 *made(const char *key)
 {
@@ -173,12 +188,74 @@ static void test_master_key_bounds(void **state)
     type6_free(NULL);
 }
 
+/* OpenSSL's error queue is the host's: it finds its own errors there, and none of ours. */
+static void test_the_hosts_errors(void **state)
+{
+    struct type6 *t = made("master"), *fresh = made("master");
+    OSSL_PROVIDER *nothing = NULL;
+    struct text text = {0};
+
+    (void)state;
+    assert_true(type6_seal(t, "0123456789", 10, &text, NULL));
+    the_other = OSSL_LIB_CTX_new();
+    nothing = OSSL_PROVIDER_load(the_other, "null"); /* nothing can be fetched */
+    assert_non_null(nothing);
+    ERR_clear_error();
+    ERR_raise(ERR_LIB_USER, 7);
+    const unsigned long raised = ERR_peek_error();
+    other_context = true;
+    assert_null(type6_open(t, text.s, NULL));
+    assert_null(type6_open(fresh, text.s, NULL));
+    other_context = false;
+    assert_int_equal(ERR_get_error(), raised);
+    assert_int_equal(ERR_get_error(), 0);
+    OSSL_PROVIDER_unload(nothing);
+    OSSL_LIB_CTX_free(the_other);
+    the_other = NULL;
+    text_free(&text);
+    type6_free(t);
+    type6_free(fresh);
+}
+
+/* Without a context of our own nothing is done, least of all with the host's. */
+static void test_no_context(void **state)
+{
+    struct type6 *t = made("master"), *fresh = made("master");
+    struct text text = {0}, none = {0};
+    struct fault fault = {""};
+
+    (void)state;
+    assert_true(type6_seal(t, "0123456789", 10, &text, NULL));
+    other_context = true;
+    assert_null(type6_open(t, text.s, &fault)); /* its key is at hand */
+    assert_non_null(strstr(fault.text, "no memory left"));
+    fault_set(&fault, "%s", "");
+    assert_null(type6_open(fresh, text.s, &fault));
+    assert_non_null(strstr(fault.text, "no memory left"));
+    fault_set(&fault, "%s", "");
+    assert_false(type6_seal(t, "x", 1, &none, &fault));
+    assert_non_null(strstr(fault.text, "no memory left"));
+    assert_int_equal(none.len, 0);
+    other_context = false;
+    assert_opens(t, text.s, "0123456789", 10);
+    assert_opens(fresh, text.s, "0123456789", 10);
+    text_free(&text);
+    text_free(&none);
+    type6_free(t);
+    type6_free(fresh);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_known_answer),
-        cmocka_unit_test(test_salt_is_shared), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_shape),          cmocka_unit_test(test_master_key_bounds),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_known_answer),
+        cmocka_unit_test(test_salt_is_shared),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_master_key_bounds),
+        cmocka_unit_test(test_the_hosts_errors),
+        cmocka_unit_test(test_no_context),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
