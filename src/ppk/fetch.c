@@ -349,21 +349,20 @@ enum ppk_result ppk_store_find(struct ppk_store *s, struct span id, const struct
     return result;
 }
 
-/* A PPK that nobody has seen: out of the pool, or new. */
+/* A PPK that nobody has seen: out of the pool, or new. `remote` NULL: of the configured remote system. */
 static enum ppk_result obtain(struct ppk_store *s, const struct ppk_binding *b, const struct peer *peer,
-                              const char *remote, uint8_t remote_index, uint32_t size, struct ppk **out,
-                              struct fault *fault)
+                              const char *remote, uint32_t size, struct ppk **out, struct fault *fault)
 {
     struct skip_key key = {0};
     struct arrival arrival = {.peer = peer,
                               .owner = binding_peer(b, peer),
-                              .remote = remote_index,
+                              .remote = remote,
                               .deadline = clock_ms() + peer->dynamic->timeout_ms};
 
     pthread_mutex_lock(&s->lock);
     arrival.source = arrival.owner->source;
     pool_wake_inlock(s, arrival.owner);
-    if (!remote_index && (!size || size == peer->dynamic->key_size))
+    if (!remote && (!size || size == peer->dynamic->key_size))
         *out = store_unpool_inlock(s, arrival.owner);
     if (*out) {
         ppk_ref(*out);
@@ -404,14 +403,13 @@ static enum ppk_result next_by_flight(struct ppk_store *s, const struct ppk_bind
     enum ppk_result result = PPK_OK;
 
     pthread_mutex_lock(&s->lock);
-    uint8_t remote_index = store_remote_inlock(s, peer, remote);
-    *out = next_held_inlock(owner, remote_index);
+    *out = next_held_inlock(owner, store_remote_inlock(s, remote));
     if (*out)
         goto out;
     question_add(&q, "P", 1);
     question_add(&q, &whose, sizeof whose);
     question_add(&q, &owner->source, sizeof owner->source);
-    if (remote && remote_index)
+    if (remote)
         question_add(&q, remote, strlen(remote));
     f = flight_find_inlock(s, question_span(&q));
     if (f) {
@@ -436,7 +434,7 @@ static enum ppk_result next_by_flight(struct ppk_store *s, const struct ppk_bind
         goto out;
     }
     pthread_mutex_unlock(&s->lock);
-    result = obtain(s, b, peer, remote, remote_index, 0, out, fault);
+    result = obtain(s, b, peer, remote, 0, out, fault);
     pthread_mutex_lock(&s->lock);
     flight_end_inlock(s, f, result, *out, fault);
 out:
@@ -458,13 +456,11 @@ static enum ppk_result get(struct ppk_store *s, const struct peer *peer, const c
         fault_set(&why, "is not in the configuration any more");
     } else if (!peer->dynamic) {
         fault_set(&why, "no dynamic PPKs");
-    } else if (another) {
-        pthread_mutex_lock(&s->lock);
-        uint8_t remote_index = store_remote_inlock(s, peer, remote);
-        pthread_mutex_unlock(&s->lock);
-        result = obtain(s, b, peer, remote, remote_index, size, out, &why);
     } else {
-        result = next_by_flight(s, b, peer, remote, out, &why);
+        if (remote && peer->remote_system_id && strcmp(remote, peer->remote_system_id) == 0)
+            remote = NULL;
+        result = another ? obtain(s, b, peer, remote, size, out, &why)
+                         : next_by_flight(s, b, peer, remote, out, &why);
     }
     if (result != PPK_OK && fault) {
         *fault = why;

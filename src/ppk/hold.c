@@ -91,6 +91,7 @@ static void take_out_inlock(struct ppk_store *s, struct ppk *ppk, struct taken_o
     struct ppk **chain = ppk->state == PPK_SHOWN ? &out->shown : &out->unseen;
 
     unlink_inlock(s, ppk);
+    store_remote_drop_inlock(s, ppk);
     index_state(&s->index, ppk, PPK_GONE);
     s->taken_in--;
     (void)expiry_reserve(&s->heap, s->taken_in);
@@ -130,6 +131,7 @@ void store_show_inlock(struct ppk_store *s, struct ppk *ppk)
     }
     /* The peer went meanwhile. */
     struct taken_out out = {ppk, NULL};
+    store_remote_drop_inlock(s, ppk);
     index_state(&s->index, ppk, PPK_GONE);
     s->taken_in--;
     ppk->next = NULL;
@@ -201,7 +203,6 @@ static struct ppk *ppk_new(const struct arrival *a, struct skip_key *key)
                         .by_id = a->by_id,
                         .state = a->pooled ? PPK_POOLED : PPK_HIDDEN,
                         .hex_text = conf->id_format == PPK_ID_TEXT && hex_is((const char *)id, len),
-                        .remote = a->remote,
                         .refs = 1};
     memcpy(ppk->id, id, len);
     peer_ppks_ref(a->owner);
@@ -255,8 +256,6 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
         result = PPK_NOT_FOUND;
         goto out;
     }
-    if (a->source != a->owner->source)
-        ppk->remote = REMOTE_UNLISTED;
     const struct ppk *old = index_peek(&s->index, keys.key[0]);
     if (old) {
         result = duplicate_inlock(s, a, old, ppk, &keys, key, &existing, fault);
@@ -266,6 +265,10 @@ enum ppk_result store_admit(struct ppk_store *s, const struct arrival *a, struct
         fault_set(fault, "no memory for a PPK");
         goto out;
     }
+    if (a->source != a->owner->source)
+        ppk->remote = REMOTE_UNLISTED;
+    else
+        store_remote_take_inlock(s, ppk, a->remote);
     s->taken_in++;
     *(a->by_id ? &s->counts.fetched_by_id : &s->counts.fetched) += 1;
     existing = ppk;
@@ -455,7 +458,7 @@ void store_outdate_inlock(struct ppk_store *s, struct peer_ppks *peer, struct ta
     list_take_out_inlock(s, &peer->pool, out);
     peer->awake = awake;
     for (struct ppk *ppk = peer->fresh.first; ppk; ppk = ppk->next)
-        ppk->remote = REMOTE_UNLISTED;
+        store_remote_drop_inlock(s, ppk);
 }
 
 void store_empty(struct ppk_store *s)

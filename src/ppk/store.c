@@ -29,20 +29,40 @@ bool store_wait_inlock(struct ppk_store *s, pthread_cond_t *cond, uint64_t deadl
     return true;
 }
 
-uint8_t store_remote_inlock(struct ppk_store *s, const struct peer *peer, const char *remote)
+uint8_t store_remote_inlock(const struct ppk_store *s, const char *remote)
 {
-    if (!remote || (peer->remote_system_id && strcmp(remote, peer->remote_system_id) == 0))
+    if (!remote)
         return 0;
-    for (size_t i = 0; i < s->n_remotes; i++)
-        if (strcmp(remote, s->remotes[i]) == 0)
+    for (size_t i = 0; i < REMOTES_MAX; i++)
+        if (s->remotes[i].name && strcmp(remote, s->remotes[i].name) == 0)
             return (uint8_t)(i + 1);
-    if (s->n_remotes == REMOTES_MAX)
-        return REMOTE_UNLISTED;
-    char *copy = strdup(remote);
-    if (!copy)
-        return REMOTE_UNLISTED;
-    s->remotes[s->n_remotes++] = copy;
-    return (uint8_t)s->n_remotes;
+    return REMOTE_UNLISTED;
+}
+
+void store_remote_take_inlock(struct ppk_store *s, struct ppk *ppk, const char *remote)
+{
+    size_t at = 0;
+
+    ppk->remote = store_remote_inlock(s, remote);
+    if (ppk->remote == REMOTE_UNLISTED) {
+        while (at < REMOTES_MAX && s->remotes[at].name)
+            at++;
+        if (at < REMOTES_MAX && (s->remotes[at].name = strdup(remote)) != NULL)
+            ppk->remote = (uint8_t)(at + 1);
+    }
+    if (ppk->remote && ppk->remote != REMOTE_UNLISTED)
+        s->remotes[ppk->remote - 1].ppks++;
+}
+
+void store_remote_drop_inlock(struct ppk_store *s, struct ppk *ppk)
+{
+    struct remote *r = ppk->remote && ppk->remote != REMOTE_UNLISTED ? &s->remotes[ppk->remote - 1] : NULL;
+
+    ppk->remote = REMOTE_UNLISTED;
+    if (!r || --r->ppks > 0)
+        return;
+    free(r->name);
+    r->name = NULL;
 }
 
 static bool conds_init(struct ppk_store *s)
@@ -100,8 +120,6 @@ void ppk_store_free(struct ppk_store *s)
         return;
     pool_stop(s);
     store_empty(s);
-    while (s->n_remotes)
-        free(s->remotes[--s->n_remotes]);
     misses_destroy(&s->misses);
     table_free(s->flights);
     expiry_free(&s->heap);

@@ -16,6 +16,12 @@ enum {
     REMOTE_UNLISTED = 255,
 };
 
+/* A remote system ID of which there are PPKs, though it is not the configured one. */
+struct remote {
+    char *name; /* NULL: the place is free */
+    size_t ppks;
+};
+
 struct ppk_list {
     struct ppk *first, *last;
     size_t n;
@@ -84,8 +90,7 @@ struct ppk_store {
     size_t taken_in; /* PPKs in the index */
     struct table *flights;
     struct misses misses;
-    char *remotes[REMOTES_MAX];
-    size_t n_remotes;
+    struct remote remotes[REMOTES_MAX];
     struct ppk_store_counts counts;
 
     pthread_t pool_thread;
@@ -113,15 +118,19 @@ void peer_ppks_release(struct peer_ppks *peer);
 /* Waits for `cond` with the store's lock. False: the deadline (clock_ms()) has passed. */
 bool store_wait_inlock(struct ppk_store *s, pthread_cond_t *cond, uint64_t deadline);
 
-/* Which "other remote system" this is, for `remote` of struct ppk: 0 if it is the configured one. */
-uint8_t store_remote_inlock(struct ppk_store *s, const struct peer *peer, const char *remote);
+/* Which remote system that is, for `remote` of struct ppk; NULL: the configured one. */
+uint8_t store_remote_inlock(const struct ppk_store *s, const char *remote);
+
+/* Has a new PPK of this remote system say so, and one not any more: it is not the next of any. */
+void store_remote_take_inlock(struct ppk_store *s, struct ppk *ppk, const char *remote);
+void store_remote_drop_inlock(struct ppk_store *s, struct ppk *ppk);
 
 /* How a PPK comes in. */
 struct arrival {
     const struct peer *peer; /* of the pinned binding */
     struct peer_ppks *owner;
-    uint64_t source; /* the owner's, when the binding was pinned */
-    uint8_t remote;
+    uint64_t source;    /* the owner's, when the binding was pinned */
+    const char *remote; /* NULL: the configured one */
     bool by_id, pooled;
     uint64_t deadline;
 };

@@ -333,6 +333,43 @@ static void test_other_remote_system(void **state)
     same = next(0);
     assert_ptr_equal(same, configured);
     ppk_release(same);
+    /* And it is forgotten with their last PPK. */
+    double_clock_forward((PPK_USED_GRACE_S + 1) * 1000);
+    for (int i = 0; i < 300; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "trudy%d", i);
+        assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], name, &other, &fault), PPK_OK);
+        assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], name, &again, &fault), PPK_OK);
+        assert_ptr_equal(again, other);
+        ppk_store_destroy(w.store, other);
+        ppk_release(other);
+        ppk_release(again);
+    }
+    world_end(&w);
+}
+
+/* What a key source refuses takes no room. */
+static void test_refused_remote_systems(void **state)
+{
+    (void)state;
+    begin(1, 1);
+    struct ppk *a, *b;
+    struct fault fault;
+    double_result(&w.sources[0], SKIP_REFUSED);
+    for (int i = 0; i < 300; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "mallory%d", i);
+        assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], name, &a, &fault), PPK_REFUSED);
+        assert_int_equal(ppk_store_take(w.store, &w.keyring.peers[0], name, 0, &a, &fault), PPK_REFUSED);
+    }
+    double_result(&w.sources[0], SKIP_OK);
+    unsigned asked = double_new_asked(&w.sources[0]);
+    assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], "Carol", &a, &fault), PPK_OK);
+    assert_int_equal(ppk_store_next(w.store, &w.keyring.peers[0], "Carol", &b, &fault), PPK_OK);
+    assert_ptr_equal(a, b);
+    assert_int_equal(double_new_asked(&w.sources[0]), asked + 1);
+    ppk_release(a);
+    ppk_release(b);
     world_end(&w);
 }
 
@@ -519,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_events_order),
         cmocka_unit_test(test_take_is_always_another),
         cmocka_unit_test(test_other_remote_system),
+        cmocka_unit_test(test_refused_remote_systems),
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_each),
         cmocka_unit_test(test_failures_are_counted),
