@@ -119,12 +119,16 @@ void store_bury(struct ppk_store *s, struct taken_out *out)
 
 void store_show_inlock(struct ppk_store *s, struct ppk *ppk)
 {
+    const uint64_t source = ppk->owner->source;
+
     pthread_mutex_unlock(&s->lock);
     if (s->events.added)
         s->events.added(s->events.context, ppk);
     pthread_mutex_lock(&s->lock);
     pthread_cond_broadcast(&s->changed);
     if (!ppk->owner->gone) {
+        if (ppk->owner->source != source) /* store_outdate_inlock() did not see it */
+            store_remote_drop_inlock(s, ppk);
         index_state(&s->index, ppk, PPK_SHOWN);
         link_inlock(s, ppk);
         return;

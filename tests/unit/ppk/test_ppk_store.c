@@ -373,6 +373,56 @@ static void test_refused_remote_systems(void **state)
     world_end(&w);
 }
 
+/* Another configuration, in which the peer has another key source. */
+static struct keyring ring_after;
+static struct peer peer_after;
+static bool rebinds;
+
+static void rebind(struct world *of, struct ppk *ppk)
+{
+    const struct ppk_source source = {
+        .configuration = &of->configuration, .keyring = &ring_after, .profiles = of->running};
+    struct ppk_binding *b;
+
+    (void)ppk;
+    if (!rebinds)
+        return;
+    rebinds = false;
+    b = ppk_store_prepare(of->store, &source);
+    assert_non_null(b);
+    ppk_store_rebind(of->store, b);
+}
+
+/* The old key source's PPK is not the next any more, also if the token was just being told of it. */
+static void test_rebind_while_it_is_added(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 2; round++) {
+        begin(2, 1);
+        struct fault fault = {""};
+        struct ppk *old, *new, *same;
+        peer_after = w.keyring.peers[0];
+        peer_after.keyring = &ring_after;
+        peer_after.dynamic = &w.profiles[1];
+        ring_after = (struct keyring){.name = w.keyring.name, .peers = &peer_after, .n_peers = 1};
+        w.on_added = rebind;
+        rebinds = round == 0;
+        old = next(0);
+        rebinds = round == 1;
+        rebind(&w, old);
+        assert_held(ppk_id(old), old);
+        assert_int_equal(ppk_store_next(w.store, &peer_after, NULL, &new, &fault), PPK_OK);
+        assert_ptr_not_equal(new, old);
+        assert_int_equal(double_new_asked(&w.sources[1]), 1);
+        assert_int_equal(ppk_store_next(w.store, &peer_after, NULL, &same, &fault), PPK_OK);
+        assert_ptr_equal(same, new);
+        ppk_release(old);
+        ppk_release(new);
+        ppk_release(same);
+        world_end(&w);
+    }
+}
+
 static void test_duplicates(void **state)
 {
     (void)state;
@@ -557,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_take_is_always_another),
         cmocka_unit_test(test_other_remote_system),
         cmocka_unit_test(test_refused_remote_systems),
+        cmocka_unit_test(test_rebind_while_it_is_added),
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_each),
         cmocka_unit_test(test_failures_are_counted),
