@@ -76,6 +76,26 @@ check "the system user" '^ppk-pkcs11:' in_root getent passwd ppk-pkcs11
 check "the clients' group" '^ppk-clients:' in_root getent group ppk-clients
 check "the settings are a configuration file" '/etc/strongswan.d/charon/ppk.conf' in_root dpkg-query -W -f '${Conffiles}' strongswan-plugin-ppk
 
+# As on a host with a running systemd, which would be told this, with units that are enabled.
+mkdir -p "$top"/run/systemd/system "$top/stub"
+cat >"$top/stub/systemctl" <<'STUB'
+#!/bin/sh
+echo "$@" >>/stub/told
+[ "$1" != disable ] || exec /usr/bin/systemctl "$@"
+STUB
+chmod +x "$top/stub/systemctl"
+with_systemd() { : >"$top/stub/told"; in_root PATH=/stub:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+in_root systemctl --quiet enable skipd@main.service skipd@other.service ppk-pkcs11-server.socket
+with_systemd sh -c 'dpkg --install /debs/skipd_*.deb' >/dev/null
+check "an upgrade restarts skipd" 'try-restart skipd@\*.service' cat "$top/stub/told"
+with_systemd dpkg --remove skipd ppk-pkcs11-server >/dev/null
+check "removal stops skipd" 'stop skipd@\*.service' cat "$top/stub/told"
+check "removal stops the token's socket" 'stop ppk-pkcs11-server.socket' cat "$top/stub/told"
+links=$(in_root find /etc/systemd -name '*skipd*' -o -name '*ppk*')
+[ -z "$links" ] || { echo "left enabled: $links"; exit 1; }
+echo "ok: what is removed is not enabled any more"
+rmdir "$top/run/systemd/system"
+
 in_root rm /etc/ppk-pkcs11/ppk.conf /etc/ppk-pkcs11/skipd.conf /etc/ppk-pkcs11/skipd.master
 in_root dpkg --purge $names >/dev/null
 after=$(files)
