@@ -57,6 +57,10 @@ static bool transport_start(const struct skip_host *h, struct fault *fault)
 {
     if (host)
         return true;
+    if (!h->crypto_context()) { /* NULL would mean the application's */
+        fault_set(fault, "no memory left for OpenSSL");
+        return false;
+    }
     host = h;
     struct entered e;
     enter(&e, true);
