@@ -441,7 +441,8 @@ static const struct config_command COMMANDS[] = {
     {CONFIG_IN(TOP), "sync-timeout <MS:50-60000>", 0, CONFIG_ONCE,
      "How long a peer has for confirming that it has a key.\nDefault 1500.", apply_sync_timeout, NULL},
     {CONFIG_IN(TOP), "max-connections <N:1-100000> [per-client <EACH:1-100000>]", 0, CONFIG_ONCE,
-     "Connections of clients that are open at once: in all, and of each.\nDefault 1000 and 250.",
+     "Connections of clients that are open at once: in all, and of each; a few more of one are answered 503, "
+     "the rest are closed.\nDefault 1000 and 250.",
      apply_max_connections, NULL},
     {CONFIG_IN(TOP) | CONFIG_IN(CLIENT), "max-requests <N:1-100000> per-second <RATE:1-1000000>", 0,
      CONFIG_ONCE,
@@ -450,7 +451,9 @@ static const struct config_command COMMANDS[] = {
      "repeated after a second. In a client: for this one.\nDefault 128 and 5000.",
      apply_max_requests, NULL},
     {CONFIG_IN(TOP), "handshake-timeout <SECONDS:1-600>", 0, CONFIG_ONCE,
-     "How long a client has for the TLS handshake.\nDefault 5.", apply_handshake_timeout, NULL},
+     "How long a client has for the TLS handshake; somebody who is no client, or has too many connections, "
+     "also for asking.\nDefault 5.",
+     apply_handshake_timeout, NULL},
     {CONFIG_IN(TOP), "idle-timeout <SECONDS:1-3600>", 0, CONFIG_ONCE,
      "How long a connection may be without a complete request before it is closed.\nDefault 60.",
      apply_idle_timeout, NULL},

@@ -260,23 +260,18 @@ static const char *method_name(enum evhttp_cmd_type method)
 /* Who asks? False: nobody that is served; the reason is told. */
 static bool authenticate(struct http_exchange *x, struct connection *c)
 {
-    const struct tls_party *party = NULL;
     struct fault who = {0};
 
+    if (c->client == NULL)
+        connection_identify(c); /* as the configuration is now */
     if (c->client == NULL) {
-        if (!c->retired)
-            party = tls_party_of(bufferevent_openssl_get_ssl(c->bev), c->face->tls, NULL);
-        if (party == NULL) {
-            tls_describe(bufferevent_openssl_get_ssl(c->bev), &who);
-            fault_prefix(&who, "no client of this key source");
-            http_answer_error(x, x->dialect->refused, who.text);
-            return false;
-        }
-        c->client = party->who;
-        c->quota = quota_connected(http_server_quotas(x->server), c->client->name);
+        tls_describe(bufferevent_openssl_get_ssl(c->bev), &who);
+        fault_prefix(&who, "no client of this key source");
+        http_answer_error(x, x->dialect->refused, who.text);
+        return false;
     }
     x->client = c->client;
-    if (c->quota == NULL || quota_connections(c->quota) > x->conf->max_connections_per_client) {
+    if (c->quota == NULL || c->surplus || quota_connections(c->quota) > x->conf->max_connections_per_client) {
         evhttp_add_header(evhttp_request_get_output_headers(x->req), "Connection", "close");
         http_answer_error(x, 503, "too many connections of this client");
         return false;
@@ -318,7 +313,6 @@ void http_request(struct evhttp_request *req, void *context)
         return;
     }
     event_del(c->timer);
-    c->handshaking = false;
     c->busy = true;
     x->server = s;
     x->conf = skipd_conf_ref(http_server_conf(s));

@@ -14,6 +14,9 @@
 
 #define HEADERS_MAX 8192
 #define LISTENS_MAX 64
+/* So many connections of a client that has all it may have stay for a moment: a request in them is answered
+ * with the reason. More are closed at once, so that one client's connections cannot take all places. */
+#define TOLD_MAX 4
 
 static const struct http_dialect *const http_dialects[] = {
     [LISTEN_SKIP] = &http_skip, [LISTEN_ETSI014] = &http_etsi014};
@@ -47,11 +50,6 @@ const struct skipd_conf *http_server_conf(const struct http_server *s)
 struct service *http_server_service(const struct http_server *s)
 {
     return s->service;
-}
-
-struct quotas *http_server_quotas(const struct http_server *s)
-{
-    return s->quotas;
 }
 
 bool http_server_is_stopped(const struct http_server *s)
@@ -92,14 +90,38 @@ static void on_timeout(evutil_socket_t fd, short events, void *context)
 
     (void)fd;
     (void)events;
-    if (c->handshaking && tls_is_established(bufferevent_openssl_get_ssl(c->bev))) {
-        /* it was in time: now the first request */
-        c->handshaking = false;
-        timer_start(c, c->server->conf->idle_timeout_s);
-        return;
-    }
     /* evhttp sees the end of the connection, and frees it */
     shutdown(bufferevent_getfd(c->bev), SHUT_RDWR);
+}
+
+void connection_identify(struct connection *c)
+{
+    const struct tls_party *party =
+        c->retired ? NULL : tls_party_of(bufferevent_openssl_get_ssl(c->bev), c->face->tls, NULL);
+
+    c->client = party != NULL ? party->who : NULL;
+    if (c->quota != NULL)
+        quota_disconnected(c->quota, c->surplus);
+    c->quota = quota_connected(c->server->quotas, c->client != NULL ? c->client->name : "",
+                               c->server->conf->max_connections_per_client, &c->surplus);
+}
+
+/* The handshake was in time: now the first request. Who is no client, or has enough connections, has only
+ * what is left of the handshake's time for it. */
+static void on_established(void *context)
+{
+    struct connection *c = context;
+
+    connection_identify(c);
+    ERR_clear_error(); /* OpenSSL, which calls this, goes on */
+    if (c->quota == NULL || quota_surplus(c->quota) > TOLD_MAX) {
+        log_write(LOG_LEVEL_WARNING,
+                  "client '%s' (%s): connection closed: too many connections of this client",
+                  c->client != NULL ? c->client->name : "?", tls_from(bufferevent_openssl_get_ssl(c->bev)));
+        shutdown(bufferevent_getfd(c->bev), SHUT_RDWR);
+    } else if (c->client != NULL && !c->surplus) {
+        timer_start(c, c->server->conf->idle_timeout_s);
+    }
 }
 
 static void on_closed(void *context, const char *from, bool established, const char *failure)
@@ -114,7 +136,7 @@ static void on_closed(void *context, const char *from, bool established, const c
     if (c->next != NULL)
         c->next->self = c->self;
     if (c->quota != NULL)
-        quota_disconnected(c->quota);
+        quota_disconnected(c->quota, c->surplus);
     s->n_connections--;
     statistics_disconnected(established);
     if (s->full && !s->stopped) {
@@ -137,7 +159,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
 
     ERR_clear_error();
     if (c != NULL && ssl != NULL && (c->timer = evtimer_new(base, on_timeout, c)) != NULL &&
-        tls_watch(ssl, on_closed, c))
+        tls_watch(ssl, on_established, on_closed, c))
         bev = bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
     if (bev == NULL) {
         log_write(LOG_LEVEL_ERROR, "no memory for a connection");
@@ -147,7 +169,6 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
     c->server = s;
     c->face = face;
     c->bev = bev;
-    c->handshaking = true;
     c->next = s->connections;
     c->self = &s->connections;
     if (c->next != NULL)

@@ -23,18 +23,17 @@ struct connection {
     const struct face *face;
     struct bufferevent *bev;
     struct event *timer;               /* runs while no request is being handled */
-    bool handshaking;                  /* the timer is that of the handshake */
     bool busy;                         /* a request is being handled */
+    bool surplus;                      /* its client has enough without it: it is not served */
     bool retired;                      /* its client is none any more: to be closed after the answer */
     const struct skipd_client *client; /* once it has proved who it is; of the configuration in effect */
-    struct quota *quota;               /* the client's, with this connection counted */
+    struct quota *quota; /* the client's (or of all who are none), with this connection counted */
     struct connection *next, **self;
 };
 
-/* The configuration that is in effect, the service, what clients use. */
+/* The configuration that is in effect, the service. */
 const struct skipd_conf *http_server_conf(const struct http_server *s);
 struct service *http_server_service(const struct http_server *s);
-struct quotas *http_server_quotas(const struct http_server *s);
 bool http_server_is_stopped(const struct http_server *s);
 
 /* Counts requests that are being handled. */
@@ -42,6 +41,9 @@ void http_server_count(struct http_server *s, int more);
 
 /* The connection of a request; NULL: it has no TLS, or is closed. */
 struct connection *connection_of(struct evhttp_request *req);
+
+/* Finds out who is there, now that the handshake is done, and counts the connection to him. */
+void connection_identify(struct connection *c);
 
 /* No request is being handled any more: the idle timeout begins to count. */
 void connection_rest(struct connection *c);

@@ -11,7 +11,7 @@
 
 struct quota {
     char client[65];
-    size_t connections, requests;
+    size_t connections, surplus, requests;
     uint64_t tokens, filled; /* filled: clock_ms() */
     struct quota *next;
 };
@@ -39,7 +39,7 @@ void quotas_free(struct quotas *all)
 void quotas_trim(struct quotas *all, const struct skipd_conf *conf)
 {
     for (struct quota **at = &all->first, *q = NULL; (q = *at) != NULL;) {
-        bool used = q->connections > 0 || q->requests > 0;
+        bool used = q->connections > 0 || q->surplus > 0 || q->requests > 0;
 
         for (size_t i = 0; !used && i < conf->n_clients; i++)
             used = strcmp(conf->clients[i].name, q->client) == 0;
@@ -52,7 +52,7 @@ void quotas_trim(struct quotas *all, const struct skipd_conf *conf)
     }
 }
 
-struct quota *quota_connected(struct quotas *all, const char *client)
+struct quota *quota_connected(struct quotas *all, const char *client, size_t most, bool *surplus)
 {
     struct quota *q = all->first;
 
@@ -67,18 +67,24 @@ struct quota *quota_connected(struct quotas *all, const char *client)
         q->next = all->first;
         all->first = q;
     }
-    q->connections++;
+    *surplus = q->connections >= most;
+    ++*(*surplus ? &q->surplus : &q->connections);
     return q;
 }
 
-void quota_disconnected(struct quota *q)
+void quota_disconnected(struct quota *q, bool surplus)
 {
-    q->connections--;
+    --*(surplus ? &q->surplus : &q->connections);
 }
 
 size_t quota_connections(const struct quota *q)
 {
     return q->connections;
+}
+
+size_t quota_surplus(const struct quota *q)
+{
+    return q->surplus;
 }
 
 enum quota_answer quota_request(struct quota *q, const struct request_limit *limit)

@@ -15,10 +15,12 @@ void quotas_free(struct quotas *all); /* NULL is allowed */
 /* Forgets clients that the configuration does not have and that use nothing. */
 void quotas_trim(struct quotas *all, const struct skipd_conf *conf);
 
-/* One more connection of this client, whose quota lives as long as that. NULL: no memory. */
-struct quota *quota_connected(struct quotas *all, const char *client);
-void quota_disconnected(struct quota *q);
-size_t quota_connections(const struct quota *q);
+/* One more connection of this client, whose quota lives as long as that; *surplus: it has `most` already.
+ * NULL: no memory. */
+struct quota *quota_connected(struct quotas *all, const char *client, size_t most, bool *surplus);
+void quota_disconnected(struct quota *q, bool surplus);
+size_t quota_connections(const struct quota *q); /* those that are no surplus */
+size_t quota_surplus(const struct quota *q);
 
 enum quota_answer { QUOTA_OK, QUOTA_IN_FLIGHT, QUOTA_RATE };
 

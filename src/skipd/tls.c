@@ -36,9 +36,9 @@ static void state_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, l
     (void)index;
     (void)argl;
     (void)argp;
-    if (state != NULL && state->closed != NULL)
-        state->closed(state->closed_context, state->from[0] != '\0' ? state->from : "?", state->established,
-                      state->failure.text);
+    if (state != NULL && state->on_closed != NULL)
+        state->on_closed(state->watcher, state->from[0] != '\0' ? state->from : "?", state->established,
+                         state->failure.text);
     free(state);
 }
 
@@ -262,14 +262,15 @@ const char *tls_from(const SSL *ssl)
     return state != NULL && state->from[0] != '\0' ? state->from : "?";
 }
 
-bool tls_watch(SSL *ssl, tls_closed *closed, void *context)
+bool tls_watch(SSL *ssl, tls_established *established, tls_closed *closed, void *context)
 {
     struct tls_state *state = tls_state_of(ssl);
 
     if (state == NULL)
         return false;
-    state->closed = closed;
-    state->closed_context = context;
+    state->on_established = established;
+    state->on_closed = closed;
+    state->watcher = context;
     return true;
 }
 
@@ -277,7 +278,7 @@ void *tls_watcher(const SSL *ssl)
 {
     const struct tls_state *state = tls_state_of(ssl);
 
-    return state != NULL ? state->closed_context : NULL;
+    return state != NULL ? state->watcher : NULL;
 }
 
 /* ---- contexts ---- */
@@ -308,6 +309,8 @@ static void info(const SSL *ssl, int where, int value)
     if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
         state->established = true;
         setsockopt(SSL_get_fd(ssl), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (state->on_established != NULL)
+            state->on_established(state->watcher);
     } else if ((where & SSL_CB_ALERT) != 0 && !state->established) {
         const char *way = (where & SSL_CB_READ) != 0 ? "received" : "sent";
 

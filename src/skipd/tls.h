@@ -46,10 +46,12 @@ bool tls_is_established(const SSL *ssl);
 /* The address of the other end ("127.0.0.1 port 12345"), "?" before the handshake. */
 const char *tls_from(const SSL *ssl);
 
-/* Attaches somebody's context to a connection, and tells him when it is freed: from where it was, whether the
- * handshake was ever done, and why not. */
+/* Attaches somebody's context to a connection, and tells him when the handshake is done (from within OpenSSL,
+ * so that he may not use or free the connection, but shut its socket down), and when it is freed: from where
+ * it was, whether the handshake was ever done, and why not. */
+typedef void tls_established(void *context);
 typedef void tls_closed(void *context, const char *from, bool established, const char *failure);
-bool tls_watch(SSL *ssl, tls_closed *closed, void *context);
+bool tls_watch(SSL *ssl, tls_established *established, tls_closed *closed, void *context);
 
 /* The context of tls_watch(), or NULL. */
 void *tls_watcher(const SSL *ssl);

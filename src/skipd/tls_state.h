@@ -19,8 +19,9 @@ struct tls_state {
     bool established;
     char from[80];
     struct fault failure;
-    tls_closed *closed;
-    void *closed_context;
+    tls_established *on_established;
+    tls_closed *on_closed;
+    void *watcher; /* the context of both */
 };
 
 /* NULL: there was no memory for it. */

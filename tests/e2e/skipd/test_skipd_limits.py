@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from keysource import PairCase, SKIPD
+from keysource import PairCase, SKIPD, psk_get
 
 
 class Limits(PairCase):
@@ -242,6 +242,49 @@ class Limits(PairCase):
         with open(f"/proc/{self.alice.process.pid}/limits", encoding="ascii") as f:
             core = next(line for line in f if line.startswith("Max core file size"))
         self.assertEqual(core.split()[4:6], ["0", "0"])
+
+
+class Silence(PairCase):
+    """Whoever has proved who he is, and then says nothing, takes no more places than are his."""
+    extra = "max-connections 20 per-client 5\n"  # and the timeouts by default, which are longer than what is waited here
+
+    def more_configuration(self):
+        self.alice.clients += "client other\n certificate subject CN=bob\n"
+
+    def silent(self, name):
+        """As many connections as are open at once in all."""
+        context, held = self.client(name, self.alice).context, []
+        for _ in range(20):
+            raw = socket.create_connection(("127.0.0.1", self.alice.port), timeout=5)
+            self.addCleanup(raw.close)
+            try:
+                held.append(context.wrap_socket(raw, server_hostname="127.0.0.1"))
+            except (ConnectionError, ssl.SSLError):  # closed, before the end of the handshake was seen
+                continue
+            self.addCleanup(held[-1].close)
+        return held
+
+    def ask(self, s):
+        s.settimeout(5)
+        s.sendall(b"GET /capabilities HTTP/1.1\r\nHost: x\r\n\r\n")
+        return s.recv(65536)
+
+    def test_of_a_client(self):
+        held = self.silent("enc-a")
+        self.assertEqual(self.client("bob", self.alice, timeout=5).get("/capabilities")[0], 200)
+        self.assertIn(" 200 ", psk_get(self.alice, "/capabilities")[0])
+        # its own places are its own; a few more are told why there is none for them
+        for s in held[:5]:
+            self.assertTrue(self.ask(s).startswith(b"HTTP/1.1 200 "))
+        self.assertIn(b"too many connections of this client", self.ask(held[5]))
+        self.alice.wait_log("client 'enc-a' (127.0.0.1 port ")
+        self.assertIn("connection closed: too many connections of this client", self.alice.log())
+
+    def test_of_nobody(self):
+        # a certificate of our CA that is no client's
+        held = self.silent("stranger")
+        self.assertEqual(self.client("enc-a", self.alice, timeout=5).get("/capabilities")[0], 200)
+        self.assertIn(b"no client of this key source", self.ask(held[0]))
 
 
 class Flood(PairCase):
