@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Connections at once; how long one may be silent (links send a PING every second), and may take for its
- * handshake and HELLO. */
+/* Connections at once, in all and of one peer (each key source of its site makes one), so that no peer shuts
+ * the others out; how long one may be silent (links send a PING every second), and may take for its handshake
+ * and HELLO. */
 #define CONNECTIONS_MAX 256
+#define OF_PEER_MAX     16
 #define SILENCE_S       10
 #define HELLO_S         5
 /* Keys of one connection that may be on their way into the store; above it, the connection is not read. */
@@ -163,22 +165,42 @@ static void on_read(struct bufferevent *bev, void *context)
         connection_close(c, "a malformed message");
 }
 
+static size_t connections_of(const struct keeper *k, const struct skipd_peer *peer)
+{
+    size_t n = 0;
+
+    for (const struct connection *c = k->connections; c != NULL; c = c->next)
+        n += c->bev != NULL && c->peer == peer;
+    return n;
+}
+
+/* The handshake is done. */
+static void on_established(struct connection *c)
+{
+    SSL *ssl = bufferevent_openssl_get_ssl(c->bev);
+    const struct tls_party *party = tls_party_of(ssl, c->keeper->tls, NULL);
+    struct fault why = {0};
+
+    if (party == NULL) {
+        tls_describe(ssl, &why);
+        fault_prefix(&why, "no peer of ours");
+        connection_close(c, why.text);
+        return;
+    }
+    c->peer = party->who;
+    if (connections_of(c->keeper, c->peer) > OF_PEER_MAX) {
+        fault_set(&why, "it has %d connections already", OF_PEER_MAX);
+        connection_close(c, why.text);
+    }
+}
+
 static void on_event(struct bufferevent *bev, short what, void *context)
 {
     struct connection *c = context;
     SSL *ssl = bufferevent_openssl_get_ssl(bev);
-    const struct tls_party *party = NULL;
-    struct fault who = {0};
 
     if ((what & BEV_EVENT_CONNECTED) != 0) {
-        party = tls_party_of(ssl, c->keeper->tls, NULL);
-        if (party != NULL) {
-            c->peer = party->who;
-            return;
-        }
-        tls_describe(ssl, &who);
-        fault_prefix(&who, "no peer of ours");
-        connection_close(c, who.text);
+        on_established(c);
     } else if ((what & BEV_EVENT_TIMEOUT) != 0) {
         connection_close(c, "it is silent");
     } else {

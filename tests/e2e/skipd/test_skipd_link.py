@@ -191,6 +191,30 @@ class Link(PairCase):
         for key_id in ids[::500]:
             self.assertEqual(self.b.by_id(key_id.hex(), "Alice")[1]["key"], (key_id * 2).hex())
 
+    def more_configuration(self):
+        self.authority.sign("carol", "DNS:localhost,IP:127.0.0.1")
+        self.bob.peers += "peer Carol\n certificate subject CN=carol\n"
+
+    def test_one_peer_with_many_links(self):
+        # it has some, and what it wants beyond is closed, whether or not it says HELLO: there is room for others
+        links = [Peer(self) for _ in range(16)]
+        for hello in ("Alice", None) * 5:
+            with self.assertRaises((EOFError, ConnectionError, ssl.SSLError)):
+                Peer(self, hello=hello).receive()
+        self.bob.wait_log("connection closed: it has 16 connections already")
+        Peer(self, name="carol", hello="Carol")
+        for peer in links:
+            peer.send(frame(PING, b"12345678"))
+            self.assertEqual(peer.receive(), (PONG, b"12345678"))
+        links[3].socket.close()
+        end = time.monotonic() + 10
+        while True:
+            try:
+                Peer(self)
+                break
+            except (EOFError, ConnectionError, ssl.SSLError):
+                self.assertLess(time.monotonic(), end)
+
 
 if __name__ == "__main__":
     unittest.main()
