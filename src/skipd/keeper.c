@@ -21,6 +21,8 @@
 #define HELLO_S         5
 /* Keys of one connection that may be on their way into the store; above it, the connection is not read. */
 #define KEEPING_MAX 4096
+/* Octets of answers that wait for a peer that does not read them; more than a link ever waits for. */
+#define UNREAD_MAX  (256 * 1024)
 #define LISTENS_MAX 64
 
 struct connection {
@@ -135,6 +137,12 @@ static bool on_message(void *context, const struct sync_message *m)
     struct connection *c = context;
     struct sync_message pong = {.type = SYNC_PONG, .ping = m->ping};
 
+    /* All that is answered comes through here first, so that this bounds it. (Not where an ACK is sent: that
+     * may be in the midst of this.) */
+    if (evbuffer_get_length(bufferevent_get_output(c->bev)) > UNREAD_MAX) {
+        connection_close(c, "it does not read what it is answered");
+        return false;
+    }
     if (m->type == SYNC_HELLO)
         return on_hello(c, &m->hello);
     if (c->greeted && m->type == SYNC_PUT) {

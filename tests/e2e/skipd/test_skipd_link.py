@@ -215,6 +215,24 @@ class Link(PairCase):
             except (EOFError, ConnectionError, ssl.SSLError):
                 self.assertLess(time.monotonic(), end)
 
+    def test_a_peer_that_does_not_read(self):
+        # its answers are not kept without bound, also when it reads a little now and then
+        def memory():
+            with open(f"/proc/{self.bob.process.pid}/status", encoding="ascii") as f:
+                return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+        peer, before, sent = Peer(self), memory(), 0
+        pings = frame(PING, b"12345678") * 20000
+        with self.assertRaises((ConnectionError, ssl.SSLError)):
+            while sent < 100 << 20:
+                peer.send(pings)
+                sent += len(pings)
+                peer.socket.recv(4096)
+        self.bob.wait_log("connection closed: it does not read what it is answered")
+        if not os.environ.get("SKIPD_SANITIZED"):
+            self.assertLess(memory() - before, 16 << 10)
+        Peer(self)
+
 
 if __name__ == "__main__":
     unittest.main()
