@@ -14,6 +14,7 @@ enum frames_result {
     FRAMES_ALL,       /* all whole frames have been handled; a part of one may be left */
     FRAMES_STOPPED,   /* `handle` returned false */
     FRAMES_MALFORMED, /* what is there is no frame */
+    FRAMES_NO_MEMORY, /* there is no working memory for the next one, which holds a key, and stays */
 };
 
 /* Calls `handle` for every whole frame. A key in the message is valid during the call only. When `handle`

@@ -169,8 +169,16 @@ static void on_read(struct bufferevent *bev, void *context)
 
     if (c->peer == NULL || c->paused)
         return;
-    if (frames_receive(bufferevent_get_input(bev), on_message, c) == FRAMES_MALFORMED)
+    switch (frames_receive(bufferevent_get_input(bev), on_message, c)) {
+    case FRAMES_MALFORMED:
         connection_close(c, "a malformed message");
+        break;
+    case FRAMES_NO_MEMORY:
+        connection_close(c, "no memory for the keys that it gives"); /* it sends them again */
+        break;
+    default:
+        break;
+    }
 }
 
 static size_t connections_of(const struct keeper *k, const struct skipd_peer *peer)

@@ -21,6 +21,9 @@
 /* The peer is asked for a sign of life this often, and given up after this long without one. */
 #define PING_MS 1000
 #define DEAD_MS 3500
+/* Octets that wait for a peer that does not read; a link with more is made anew. Keys are in locked memory,
+ * and others need that, too. */
+#define UNREAD_MAX (512 * 1024)
 /* How often time is looked at: while keys are on their way, and else. */
 #define TICK_BUSY_MS 20
 #define TICK_IDLE_MS 500
@@ -47,11 +50,14 @@ struct link {
     uint32_t retry_ms;
     uint64_t since;                     /* LINK_CONNECTING */
     uint64_t heard, pinged;             /* LINK_UP */
+    uint64_t ping;                      /* the last PING's number, */
+    bool pinging;                       /* while it is unanswered */
     struct link_put *ring[LINK_WINDOW]; /* by number */
     uint64_t oldest, next;              /* numbers: everything on its way is in between */
 };
 
 static void link_connect(struct link *l);
+static void link_drop(struct link *l, bool final, const char *reason);
 
 static const struct peer_address *address_of(const struct link *l)
 {
@@ -105,11 +111,14 @@ static void put_send(struct link *l, const struct link_put *put)
 {
     struct sync_message m = {.type = SYNC_PUT, .put = put->message};
 
-    frames_send(bufferevent_get_output(l->bev), &m);
+    if (!frames_send(bufferevent_get_output(l->bev), &m))
+        put_end(l, m.put.number, SYNC_FAILED, "cannot be sent the key: no memory");
 }
 
 void link_put(struct link *l, struct link_put *put)
 {
+    if (l->state == LINK_UP && evbuffer_get_length(bufferevent_get_output(l->bev)) > UNREAD_MAX)
+        link_drop(l, false, "it does not read what it is sent");
     if (l->state == LINK_DOWN || (l->state == LINK_CONNECTING && l->failed)) {
         put->done(put->context, SYNC_FAILED, l->why.text);
         return;
@@ -182,6 +191,7 @@ static bool on_hello(struct link *l, const struct sync_hello *hello)
     l->failed = false;
     l->retry_ms = RETRY_MIN_MS;
     l->heard = l->pinged = clock_ms();
+    l->pinging = false;
     log_write(LOG_LEVEL_NOTICE, "peer '%s': link is up (%s, %s)", l->peer->name,
               SSL_get_version(bufferevent_openssl_get_ssl(l->bev)),
               SSL_get_cipher_name(bufferevent_openssl_get_ssl(l->bev)));
@@ -223,8 +233,10 @@ static bool on_message(void *context, const struct sync_message *m)
         put_end(l, m->ack.number, (enum sync_result)m->ack.result, NULL);
         return l->state == LINK_UP;
     }
-    if (l->state == LINK_UP && m->type == SYNC_PONG)
+    if (l->state == LINK_UP && m->type == SYNC_PONG && l->pinging && m->ping.number == l->ping) {
+        l->pinging = false;
         return true;
+    }
     link_drop(l, false, "a message out of turn");
     return false;
 }
@@ -325,11 +337,22 @@ static void link_connect(struct link *l)
 
 /* ---- time ---- */
 
+/* Its number cannot be guessed: only who reads what we send can answer it. */
+static void ping_send(struct link *l, uint64_t now)
+{
+    struct sync_message ping = {.type = SYNC_PING};
+
+    crypto_random(&l->ping, sizeof l->ping);
+    ping.ping.number = l->ping;
+    l->pinging = true;
+    l->pinged = now;
+    frames_send(bufferevent_get_output(l->bev), &ping);
+}
+
 static void on_tick(evutil_socket_t fd, short events, void *context)
 {
     struct link *l = context;
     uint64_t now = clock_ms();
-    struct sync_message ping = {.type = SYNC_PING, .ping = {now}};
 
     (void)fd;
     (void)events;
@@ -346,9 +369,8 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
     case LINK_UP:
         if (now - l->heard > DEAD_MS) {
             link_drop(l, true, "it does not answer any more");
-        } else if (now - l->pinged >= PING_MS) {
-            l->pinged = now;
-            frames_send(bufferevent_get_output(l->bev), &ping);
+        } else if (!l->pinging && now - l->pinged >= PING_MS) {
+            ping_send(l, now);
         }
         break;
     }

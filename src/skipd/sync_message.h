@@ -56,7 +56,7 @@ struct sync_ack {
     uint8_t result; /* enum sync_result */
 };
 
-/* PING and PONG: a number, given back. */
+/* PING and PONG: a number, given back. The next PING comes after the PONG. */
 struct sync_ping {
     uint64_t number;
 };

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The link to a peer that does not do its part: a server here, in the same event loop, that says HELLO and
+ * reads only if it is told to. */
+#include "skipd/link.h"
+
+#include "base/clock.h"
+#include "skipd/frames.h"
+#include "skipd/tls.h"
+
+#include <event2/bufferevent_ssl.h>
+#include <event2/listener.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define COUNT   LINK_WINDOW
+#define WAIT_MS 20000
+
+struct world {
+    char directory[32], path[64], master[64];
+    uint16_t port;
+    struct event_base *base;
+    struct skipd_conf *server_conf;
+    SSL_CTX *server_tls;
+    struct evconnlistener *listener;
+    struct bufferevent *server; /* its last connection, or NULL */
+    bool reads, guesses;        /* guesses: the numbers of its PONGs */
+    unsigned accepted, pings;
+    struct link *link;
+    struct link_put puts[COUNT];
+    unsigned failed, kept;
+    char down[200]; /* of the last one that failed */
+};
+
+static uint8_t key[SYNC_KEY_MAX];
+
+static void file_write(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "w");
+
+    assert_non_null(f);
+    assert_int_equal(fchmod(fileno(f), 0600), 0);
+    fputs(text, f);
+    fclose(f);
+}
+
+static struct skipd_conf *conf_load(struct world *w, const char *name, const char *rest)
+{
+    struct text errors = {0};
+    struct skipd_conf *c = NULL;
+    char text[1000];
+
+    snprintf(text, sizeof text,
+             "system-id %s\nlisten ipv4 127.0.0.1 port 0\nstore sqlite keys.db\nmaster-key file master\n"
+             "client c\n tls psk id c key hex 00112233445566778899aabbccddeeff\n%s",
+             name, rest);
+    file_write(w->path, text);
+    c = skipd_conf_load(w->path, &errors);
+    if (c == NULL)
+        fail_msg("%s", errors.s);
+    text_free(&errors);
+    return c;
+}
+
+/* ---- the server ---- */
+
+static bool server_message(void *context, const struct sync_message *m)
+{
+    struct world *w = context;
+    struct sync_message answer = {.type = SYNC_PONG, .ping = m->ping};
+
+    if (m->type == SYNC_PUT)
+        answer = (struct sync_message){.type = SYNC_ACK, .ack = {m->put.number, SYNC_OK}};
+    if (m->type == SYNC_PING)
+        w->pings++;
+    if (m->type == SYNC_PING && w->guesses)
+        answer.ping.number++;
+    if (m->type != SYNC_HELLO)
+        frames_send(bufferevent_get_output(w->server), &answer);
+    return true;
+}
+
+static void server_read(struct bufferevent *bev, void *context)
+{
+    frames_receive(bufferevent_get_input(bev), server_message, context);
+}
+
+static void server_event(struct bufferevent *bev, short what, void *context)
+{
+    struct world *w = context;
+    struct sync_message hello = {.type = SYNC_HELLO, .hello = {"Bob"}};
+
+    if ((what & BEV_EVENT_CONNECTED) != 0) {
+        if (!w->reads)
+            bufferevent_disable(bev, EV_READ);
+        frames_send(bufferevent_get_output(bev), &hello);
+    } else {
+        w->server = w->server == bev ? NULL : w->server;
+        bufferevent_free(bev);
+    }
+}
+
+static void server_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int len,
+                          void *context)
+{
+    struct world *w = context;
+
+    (void)listener;
+    (void)from;
+    (void)len;
+    if (w->server != NULL)
+        bufferevent_free(w->server);
+    w->accepted++;
+    w->server = bufferevent_openssl_socket_new(w->base, fd, SSL_new(w->server_tls), BUFFEREVENT_SSL_ACCEPTING,
+                                               BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    bufferevent_setcb(w->server, server_read, NULL, server_event, w);
+    bufferevent_enable(w->server, EV_READ | EV_WRITE);
+}
+
+static void server_start(struct world *w)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    struct fault fault = {0};
+
+    w->server_conf = conf_load(w, "Bob", "peer Alice\n tls psk id link key a-key-of-the-link\n");
+    w->server_tls = tls_server_context(w->server_conf, TLS_PEERS, &fault);
+    assert_non_null(w->server_tls);
+    w->listener = evconnlistener_new_bind(w->base, server_accept, w, LEV_OPT_CLOSE_ON_FREE, 16,
+                                          (struct sockaddr *)&in, sizeof in);
+    assert_non_null(w->listener);
+    assert_int_equal(getsockname(evconnlistener_get_fd(w->listener), (struct sockaddr *)&in, &len), 0);
+    w->port = ntohs(in.sin_port);
+}
+
+/* ---- the link ---- */
+
+static void put_done(void *context, enum sync_result result, const char *down)
+{
+    struct world *w = context;
+
+    if (result == SYNC_OK)
+        w->kept++;
+    else
+        w->failed++;
+    if (down != NULL)
+        snprintf(w->down, sizeof w->down, "%s", down);
+}
+
+static void put(struct world *w, size_t i, size_t key_len)
+{
+    struct sync_put *m = &w->puts[i].message;
+
+    w->puts[i] = (struct link_put){.done = put_done, .context = w};
+    m->ttl_s = 60;
+    m->id_len = 16;
+    memcpy(m->id, &i, sizeof i);
+    strcpy(m->initiator, "Alice");
+    strcpy(m->responder, "Bob");
+    m->key = (struct span){key, key_len};
+    link_put(w->link, &w->puts[i]);
+}
+
+/* `top`: commands of the top level; `more`: of the peer. */
+static void configure(struct world *w, const char *top, const char *more)
+{
+    struct fault fault = {0};
+    struct skipd_conf *c = NULL;
+    SSL_CTX *tls = NULL;
+    char rest[400];
+
+    snprintf(rest, sizeof rest,
+             "%speer Bob\n tls psk id link key a-key-of-the-link\n address ipv4 127.0.0.1 port %u\n%s", top,
+             w->port, more);
+    c = conf_load(w, "Alice", rest);
+    tls = tls_client_context(c, &c->peers[0], &fault);
+    assert_non_null(tls);
+    link_configure(w->link, c, &c->peers[0], tls);
+    skipd_conf_free(c);
+}
+
+/* Turns the event loop until *what is at least `least` (WAIT_MS at most). */
+static void wait_for(struct world *w, const unsigned *what, unsigned least)
+{
+    const uint64_t end = clock_ms() + WAIT_MS;
+
+    while (*what < least) {
+        assert_true(clock_ms() < end);
+        event_base_loop(w->base, EVLOOP_ONCE);
+    }
+}
+
+static void wait_up(struct world *w)
+{
+    const uint64_t end = clock_ms() + WAIT_MS;
+    const char *why = NULL;
+
+    while (!link_is_up(w->link, &why)) {
+        assert_true(clock_ms() < end);
+        event_base_loop(w->base, EVLOOP_ONCE);
+    }
+}
+
+static int world_begin(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    strcpy(w->directory, "/tmp/skipd-link-XXXXXX");
+    assert_non_null(mkdtemp(w->directory));
+    snprintf(w->path, sizeof w->path, "%s/skipd.conf", w->directory);
+    snprintf(w->master, sizeof w->master, "%s/master", w->directory);
+    file_write(w->master, "master key\n");
+    w->base = event_base_new();
+    w->link = link_new(w->base);
+    server_start(w);
+    *state = w;
+    return 0;
+}
+
+static int world_end(void **state)
+{
+    struct world *w = *state;
+
+    link_free(w->link, "is gone");
+    if (w->server != NULL)
+        bufferevent_free(w->server);
+    evconnlistener_free(w->listener);
+    event_base_loop(w->base, EVLOOP_NONBLOCK);
+    event_base_free(w->base);
+    SSL_CTX_free(w->server_tls);
+    skipd_conf_free(w->server_conf);
+    unlink(w->path);
+    unlink(w->master);
+    rmdir(w->directory);
+    free(w);
+    return 0;
+}
+
+/* ---- what is asked of it ---- */
+
+static void keys_are_kept(void **state)
+{
+    struct world *w = *state;
+
+    w->reads = true;
+    configure(w, "", "");
+    wait_up(w);
+    for (size_t i = 0; i < 100; i++)
+        put(w, i, 32);
+    wait_for(w, &w->kept, 100);
+    wait_for(w, &w->pings, 2); /* and it stays up */
+    assert_int_equal(w->failed, 0);
+    assert_int_equal(w->accepted, 1);
+}
+
+static void a_peer_that_does_not_read_takes_little_memory(void **state)
+{
+    struct world *w = *state;
+    struct secret_stats before, after;
+
+    configure(w, "sync-timeout 60000\n", "");
+    wait_up(w);
+    secret_stats_read(&before);
+    for (size_t i = 0; i < COUNT; i++)
+        put(w, i, SYNC_KEY_MAX);
+    secret_stats_read(&after);
+    assert_true(after.working_bytes - before.working_bytes < 1 << 20);
+    /* the connection is made anew, and what is on its way is sent there */
+    w->reads = true;
+    wait_for(w, &w->kept, COUNT);
+    assert_int_equal(w->accepted, 2);
+    assert_int_equal(w->failed, 0);
+}
+
+static void a_pong_that_was_not_asked_for_is_out_of_turn(void **state)
+{
+    struct world *w = *state;
+
+    w->reads = w->guesses = true;
+    configure(w, "", "");
+    wait_for(w, &w->accepted, 2);
+}
+
+static void a_key_that_cannot_be_sent_fails_at_once(void **state)
+{
+    struct world *w = *state;
+    void **all = NULL, **p = NULL;
+
+    w->reads = true;
+    configure(w, "", "");
+    wait_up(w);
+    for (size_t size = 65536; size >= sizeof p; size /= 2)
+        while ((p = secmem_alloc(size)) != NULL) {
+            *p = (void *)all;
+            all = p;
+        }
+    put(w, 0, 32);
+    for (; all != NULL; all = p) {
+        p = *all;
+        secmem_free((void *)all);
+    }
+    assert_int_equal(w->failed, 1);
+    assert_non_null(strstr(w->down, "memory"));
+    put(w, 1, 32);
+    wait_for(w, &w->kept, 1);
+}
+
+int main(void)
+{
+    const struct rlimit lock = {32 << 20, 32 << 20};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(keys_are_kept, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_takes_little_memory, world_begin,
+                                        world_end),
+        cmocka_unit_test_setup_teardown(a_pong_that_was_not_asked_for_is_out_of_turn, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(a_key_that_cannot_be_sent_fails_at_once, world_begin, world_end),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    setrlimit(RLIMIT_MEMLOCK, &lock);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
