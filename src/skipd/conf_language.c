@@ -487,7 +487,9 @@ static const struct config_command COMMANDS[] = {
      apply_address_ipv4, NULL},
     {CONFIG_IN(PEER), "address ipv6 <IPV6:ipv6> port <N:1-65535>", 0, 0, "The same for IPv6.",
      apply_address_ipv6, NULL},
-    {CONFIG_IN(PEER), "address hostname <HOST:host> port <N:1-65535>", 0, 0, "The same by name.",
+    {CONFIG_IN(PEER), "address hostname <HOST:host> port <N:1-65535>", 0, 0,
+     "The same by name.\nAll addresses that the name stands for are tried in turn. It is looked up for each "
+     "new connection.",
      apply_address_hostname, NULL},
 };
 

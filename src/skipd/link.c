@@ -5,11 +5,11 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "skipd/frames.h"
+#include "skipd/resolver.h"
 #include "skipd/tls.h"
 
 #include <arpa/inet.h>
 #include <event2/bufferevent_ssl.h>
-#include <event2/dns.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +36,14 @@ enum link_state {
 
 struct link {
     struct event_base *base;
-    struct evdns_base *dns;        /* NULL: no name was looked up yet */
+    struct resolver *resolver;     /* NULL: no name was looked up yet */
     const struct skipd_conf *conf; /* a reference */
     const struct skipd_peer *peer;
     SSL_CTX *tls;
     enum link_state state;
     bool failed;              /* to connect, since it was last up */
     size_t address, failures; /* which of the peer's is used; attempts that failed since it was last up */
+    struct evutil_addrinfo *found, *at; /* what its name stands for; the next of these to be tried, or NULL */
     struct bufferevent *bev;
     struct event *tick;
     struct fault why;  /* why it is not up */
@@ -138,23 +139,45 @@ void link_put(struct link *l, struct link_put *put)
 
 /* ---- the connection ---- */
 
-/* Closes; the peer's next address is the next one to be tried, at once if it has not failed yet. Keys on
- * their way fail if `final`, or all addresses have failed; else they wait for the next connection, on which
- * they are sent again: the peer knows a key by its ID, so that twice is once. */
-static void link_drop(struct link *l, bool final, const char *reason)
+/* Ends the connection, or the attempt at one. */
+static void connection_end(struct link *l)
 {
-    bool was_up = l->state == LINK_UP, at_once = false;
-    uint64_t now = clock_ms();
-    uint8_t jitter = 0;
-
-    l->failures = was_up ? 0 : l->failures + 1;
-    at_once = l->failures < l->peer->n_addresses;
-    if (++l->address >= l->peer->n_addresses)
-        l->address = 0;
-
     if (l->bev != NULL)
         bufferevent_free(l->bev);
     l->bev = NULL;
+    if (l->resolver != NULL)
+        resolver_stop(l->resolver);
+}
+
+static void names_forget(struct link *l)
+{
+    if (l->found != NULL)
+        evutil_freeaddrinfo(l->found);
+    l->found = l->at = NULL;
+}
+
+/* After a failure: turns to what is to be tried next. Returns whether that has not failed yet. */
+static bool address_next(struct link *l, bool was_up)
+{
+    if (!was_up && l->at != NULL)
+        return true;
+    names_forget(l);
+    l->failures = was_up ? 0 : l->failures + 1;
+    if (++l->address >= l->peer->n_addresses)
+        l->address = 0;
+    return l->failures < l->peer->n_addresses;
+}
+
+/* Closes; the peer's next address (or the next one of its name) is tried, at once if it has not failed yet.
+ * Keys on their way fail if `final`, or all addresses have failed; else they wait for the next connection, on
+ * which they are sent again: the peer knows a key by its ID, so that twice is once. */
+static void link_drop(struct link *l, bool final, const char *reason)
+{
+    bool was_up = l->state == LINK_UP, at_once = address_next(l, was_up);
+    uint64_t now = clock_ms();
+    uint8_t jitter = 0;
+
+    connection_end(l);
     l->state = LINK_DOWN;
     if (was_up || strstr(l->why.text, reason) == NULL)
         log_write(LOG_LEVEL_WARNING, "peer '%s': link is down: %s", l->peer->name, reason);
@@ -278,9 +301,6 @@ static void on_event(struct bufferevent *bev, short what, void *context)
     }
     if (tls_failure(ssl)[0] != '\0')
         fault_set(&reason, "%s", tls_failure(ssl));
-    else if (bufferevent_socket_get_dns_error(bev) != 0)
-        fault_set(&reason, "%s: %s", address_of(l)->host,
-                  evutil_gai_strerror(bufferevent_socket_get_dns_error(bev)));
     else if ((what & BEV_EVENT_EOF) != 0 || EVUTIL_SOCKET_ERROR() == 0)
         fault_set(&reason, "it closed the connection%s",
                   tls_is_established(ssl) ? "" : " during the TLS handshake");
@@ -295,6 +315,7 @@ static bool tcp_connect(struct link *l)
     const struct peer_address *p = address_of(l);
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(p->port)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(p->port)};
+    const struct evutil_addrinfo *at = NULL;
 
     switch (p->kind) {
     case PEER_IPV4:
@@ -304,22 +325,19 @@ static bool tcp_connect(struct link *l)
         return inet_pton(AF_INET6, p->host, &in6.sin6_addr) == 1 &&
                bufferevent_socket_connect(l->bev, (struct sockaddr *)&in6, sizeof in6) == 0;
     case PEER_HOSTNAME:
-        if (l->dns == NULL)
-            l->dns =
-                evdns_base_new(l->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-        return l->dns != NULL &&
-               bufferevent_socket_connect_hostname(l->bev, l->dns, AF_UNSPEC, p->host, p->port) == 0;
+        at = l->at;
+        l->at = at->ai_next;
+        return bufferevent_socket_connect(l->bev, at->ai_addr, (int)at->ai_addrlen) == 0;
     }
     return false;
 }
 
-static void link_connect(struct link *l)
+/* The peer's address is known. */
+static void connection_begin(struct link *l)
 {
     SSL *ssl = SSL_new(l->tls);
 
     ERR_clear_error();
-    l->state = LINK_CONNECTING;
-    l->since = clock_ms();
     if (ssl != NULL)
         l->bev = bufferevent_openssl_socket_new(l->base, -1, ssl, BUFFEREVENT_SSL_CONNECTING,
                                                 BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
@@ -332,7 +350,40 @@ static void link_connect(struct link *l)
     bufferevent_setcb(l->bev, on_read, NULL, on_event, l);
     bufferevent_enable(l->bev, EV_READ | EV_WRITE);
     if (!tcp_connect(l))
-        link_drop(l, true, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+        link_drop(l, false, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+}
+
+static void on_found(void *context, struct evutil_addrinfo *found, const char *why)
+{
+    struct link *l = context;
+    struct fault reason = {0};
+
+    if (found != NULL) {
+        l->found = l->at = found;
+        connection_begin(l);
+    } else {
+        fault_set(&reason, "%s: %s", address_of(l)->host, why);
+        link_drop(l, false, reason.text);
+    }
+}
+
+static void link_connect(struct link *l)
+{
+    const struct peer_address *p = address_of(l);
+
+    l->state = LINK_CONNECTING;
+    l->since = clock_ms();
+    if (p->kind != PEER_HOSTNAME || l->at != NULL) {
+        connection_begin(l);
+        return;
+    }
+    names_forget(l);
+    if (l->resolver == NULL)
+        l->resolver = resolver_new(l->base);
+    if (l->resolver == NULL)
+        link_drop(l, true, "no memory for looking up its name");
+    else
+        resolver_start(l->resolver, p->host, p->port, on_found, l);
 }
 
 /* ---- time ---- */
@@ -413,9 +464,8 @@ void link_configure(struct link *l, const struct skipd_conf *conf, const struct 
         if (before != NULL)
             log_write(LOG_LEVEL_NOTICE, "peer '%s': the link is made anew, as it is configured now",
                       peer->name);
-        if (l->bev != NULL)
-            bufferevent_free(l->bev);
-        l->bev = NULL;
+        connection_end(l);
+        names_forget(l);
         l->address = l->failures = 0;
         l->failed = false;
         l->retry_ms = RETRY_MIN_MS;
@@ -432,12 +482,11 @@ void link_free(struct link *l, const char *why)
     if (l == NULL)
         return;
     event_free(l->tick);
-    if (l->bev != NULL)
-        bufferevent_free(l->bev);
+    connection_end(l);
+    names_forget(l);
+    resolver_free(l->resolver);
     l->state = LINK_DOWN;
     puts_fail(l, why);
-    if (l->dns != NULL)
-        evdns_base_free(l->dns, 0);
     SSL_CTX_free(l->tls);
     skipd_conf_free(l->conf);
     free(l);

@@ -9,6 +9,7 @@
 
 #include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,6 +29,11 @@
 
 struct world {
     char directory[32], path[64], master[64];
+    int dns; /* the socket of a name server; -1: there is none */
+    struct event *dns_event;
+    const char *addresses; /* that its answers have: so many octets */
+    size_t addresses_len;
+    unsigned asked;
     uint16_t port;
     struct event_base *base;
     struct skipd_conf *server_conf;
@@ -142,6 +149,86 @@ static void server_start(struct world *w)
     w->port = ntohs(in.sin_port);
 }
 
+/* ---- the name server ---- */
+
+static char resolv_conf[64];
+
+/* libevent's way to /etc/resolv.conf */
+__attribute__((visibility("default"))) int open(const char *path, int flags, ...);
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    int mode = 0;
+
+    va_start(args, flags);
+    if ((flags & O_CREAT) != 0)
+        mode = va_arg(args, int);
+    va_end(args);
+    if (strcmp(path, "/etc/resolv.conf") == 0 && resolv_conf[0] != '\0')
+        path = resolv_conf;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* Answers questions for addresses of IPv4. */
+static void dns_read(evutil_socket_t fd, short events, void *context)
+{
+    static const uint8_t ADDRESS[] = {0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4};
+    struct world *w = context;
+    struct sockaddr_in from;
+    socklen_t from_len = sizeof from;
+    uint8_t m[512];
+    ssize_t n = recvfrom(fd, m, 200, 0, (struct sockaddr *)&from, &from_len);
+    size_t len = (size_t)n;
+
+    (void)events;
+    assert_true(n > 16);
+    w->asked++;
+    m[2] = 0x81;
+    m[3] = 0x80;
+    for (size_t i = 0; m[n - 3] == 1 && i < w->addresses_len; i += 4) {
+        memcpy(m + len, ADDRESS, sizeof ADDRESS);
+        memcpy(m + len + sizeof ADDRESS, w->addresses + i, 4);
+        len += sizeof ADDRESS + 4;
+        m[7]++;
+    }
+    sendto(fd, m, len, 0, (struct sockaddr *)&from, from_len);
+}
+
+/* A socket of UDP; returns its port. */
+static uint16_t udp_open(int *fd)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+
+    *fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(*fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(getsockname(*fd, (struct sockaddr *)&in, &len), 0);
+    return ntohs(in.sin_port);
+}
+
+static uint16_t dns_start(struct world *w, const char *addresses, size_t len)
+{
+    uint16_t port = udp_open(&w->dns);
+
+    w->addresses = addresses;
+    w->addresses_len = len;
+    w->dns_event = event_new(w->base, w->dns, EV_READ | EV_PERSIST, dns_read, w);
+    event_add(w->dns_event, NULL);
+    return port;
+}
+
+/* One or two name servers (0: no second one) that are asked for names from now on. */
+static void resolv_conf_write(const struct world *w, uint16_t first, uint16_t second)
+{
+    char text[100];
+
+    snprintf(resolv_conf, sizeof resolv_conf, "%s/resolv.conf", w->directory);
+    snprintf(text, sizeof text, "nameserver 127.0.0.1:%u\n", first);
+    if (second != 0)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "nameserver 127.0.0.1:%u\n", second);
+    file_write(resolv_conf, text);
+}
+
 /* ---- the link ---- */
 
 static void put_done(void *context, enum sync_result result, const char *down)
@@ -173,14 +260,14 @@ static void put(struct world *w, size_t i, size_t key_len)
 /* `top`: commands of the top level; `more`: of the peer. */
 static void configure(struct world *w, const char *top, const char *more)
 {
+    const char *address = w->dns >= 0 ? "hostname bob.test" : "ipv4 127.0.0.1";
     struct fault fault = {0};
     struct skipd_conf *c = NULL;
     SSL_CTX *tls = NULL;
     char rest[400];
 
-    snprintf(rest, sizeof rest,
-             "%speer Bob\n tls psk id link key a-key-of-the-link\n address ipv4 127.0.0.1 port %u\n%s", top,
-             w->port, more);
+    snprintf(rest, sizeof rest, "%speer Bob\n tls psk id link key a-key-of-the-link\n address %s port %u\n%s",
+             top, address, w->port, more);
     c = conf_load(w, "Alice", rest);
     tls = tls_client_context(c, &c->peers[0], &fault);
     assert_non_null(tls);
@@ -220,6 +307,7 @@ static int world_begin(void **state)
     snprintf(w->path, sizeof w->path, "%s/skipd.conf", w->directory);
     snprintf(w->master, sizeof w->master, "%s/master", w->directory);
     file_write(w->master, "master key\n");
+    w->dns = -1;
     w->base = event_base_new();
     w->link = link_new(w->base);
     server_start(w);
@@ -235,6 +323,13 @@ static int world_end(void **state)
     if (w->server != NULL)
         bufferevent_free(w->server);
     evconnlistener_free(w->listener);
+    if (w->dns_event != NULL)
+        event_free(w->dns_event);
+    if (w->dns >= 0)
+        close(w->dns);
+    if (resolv_conf[0] != '\0')
+        unlink(resolv_conf);
+    resolv_conf[0] = '\0';
     event_base_loop(w->base, EVLOOP_NONBLOCK);
     event_base_free(w->base);
     SSL_CTX_free(w->server_tls);
@@ -315,6 +410,73 @@ static void a_key_that_cannot_be_sent_fails_at_once(void **state)
     wait_for(w, &w->kept, 1);
 }
 
+/* Nobody listens at the first one, and the second is none for TCP. */
+static const char SOME_ADDRESSES[] = "\x7f\0\0\5\xff\xff\xff\xff\x7f\0\0\1";
+
+static void each_address_of_a_name_is_tried(void **state)
+{
+    struct world *w = *state;
+
+    w->reads = true;
+    resolv_conf_write(w, dns_start(w, SOME_ADDRESSES, 12), 0);
+    configure(w, "", "");
+    put(w, 0, 32);
+    wait_up(w);
+    wait_for(w, &w->kept, 1); /* it has waited for the address that answers */
+    assert_int_equal(w->failed, 0);
+    assert_int_equal(w->asked, 2);
+    /* a link that breaks is made anew by another look-up */
+    bufferevent_free(w->server);
+    w->server = NULL;
+    wait_for(w, &w->accepted, 2);
+    wait_up(w);
+    assert_int_equal(w->asked, 4);
+}
+
+static void another_name_server_is_noticed(void **state)
+{
+    struct world *w = *state;
+    uint16_t port = dns_start(w, SOME_ADDRESSES + 8, 4);
+    const uint64_t end = clock_ms() + WAIT_MS;
+    const char *why = "";
+
+    resolv_conf_write(w, 1, 0); /* nobody is there */
+    configure(w, "", "");
+    while (why[0] == '\0') {
+        assert_true(clock_ms() < end && !link_is_up(w->link, &why));
+        event_base_loop(w->base, EVLOOP_ONCE);
+    }
+    resolv_conf_write(w, port, 0);
+    wait_up(w);
+}
+
+static void a_name_server_that_is_silent_is_passed_over(void **state)
+{
+    struct world *w = *state;
+    int silent = -1;
+    uint16_t port = dns_start(w, SOME_ADDRESSES + 8, 4);
+
+    resolv_conf_write(w, udp_open(&silent), port);
+    configure(w, "", "");
+    wait_up(w);
+    close(silent);
+}
+
+static void a_lookup_is_given_up(void **state)
+{
+    struct world *w = *state;
+    uint16_t port = udp_open(&w->dns); /* silent */
+
+    resolv_conf_write(w, port, 0);
+    configure(w, "sync-timeout 10000\n", "");
+    put(w, 0, 32);
+    wait_for(w, &w->failed, 1);
+    assert_non_null(strstr(w->down, "is down: "));
+    /* and again, in the midst of the next one */
+    configure(w, "", " address ipv4 127.0.0.1 port 1\n");
+    event_base_loop(w->base, EVLOOP_NONBLOCK);
+}
+
 int main(void)
 {
     const struct rlimit lock = {32 << 20, 32 << 20};
@@ -324,6 +486,10 @@ int main(void)
                                         world_end),
         cmocka_unit_test_setup_teardown(a_pong_that_was_not_asked_for_is_out_of_turn, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_key_that_cannot_be_sent_fails_at_once, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(each_address_of_a_name_is_tried, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(another_name_server_is_noticed, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(a_name_server_that_is_silent_is_passed_over, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(a_lookup_is_given_up, world_begin, world_end),
     };
 
     signal(SIGPIPE, SIG_IGN);
