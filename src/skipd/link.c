@@ -450,6 +450,20 @@ static bool connection_fits(const struct link *l, const struct skipd_peer *befor
            tls_party_of(bufferevent_openssl_get_ssl(l->bev), l->tls, address_of(l)->host) != NULL;
 }
 
+/* A sync-timeout that is shorter now counts for what is on its way, too. (A key's lifetime was reckoned for a
+ * longer wait. And deadlines stay in the order of numbers.) */
+static void deadlines_shorten(struct link *l)
+{
+    const uint64_t latest = clock_ms() + l->conf->sync_timeout_ms;
+
+    for (uint64_t n = l->oldest; n < l->next; n++) {
+        struct link_put *put = l->ring[n % LINK_WINDOW];
+
+        if (put != NULL && put->deadline > latest)
+            put->deadline = latest;
+    }
+}
+
 void link_configure(struct link *l, const struct skipd_conf *conf, const struct skipd_peer *peer,
                     SSL_CTX *tls)
 {
@@ -460,6 +474,7 @@ void link_configure(struct link *l, const struct skipd_conf *conf, const struct 
     l->conf = skipd_conf_ref(conf);
     l->peer = peer;
     l->tls = tls;
+    deadlines_shorten(l);
     if (!connection_fits(l, before)) {
         if (before != NULL)
             log_write(LOG_LEVEL_NOTICE, "peer '%s': the link is made anew, as it is configured now",

@@ -40,7 +40,7 @@ struct world {
     SSL_CTX *server_tls;
     struct evconnlistener *listener;
     struct bufferevent *server; /* its last connection, or NULL */
-    bool reads, guesses;        /* guesses: the numbers of its PONGs */
+    bool reads, guesses, hangs; /* guesses: the numbers of its PONGs; hangs: its store */
     unsigned accepted, pings;
     struct link *link;
     struct link_put puts[COUNT];
@@ -91,7 +91,7 @@ static bool server_message(void *context, const struct sync_message *m)
         w->pings++;
     if (m->type == SYNC_PING && w->guesses)
         answer.ping.number++;
-    if (m->type != SYNC_HELLO)
+    if (m->type != SYNC_HELLO && (m->type != SYNC_PUT || !w->hangs))
         frames_send(bufferevent_get_output(w->server), &answer);
     return true;
 }
@@ -410,6 +410,30 @@ static void a_key_that_cannot_be_sent_fails_at_once(void **state)
     wait_for(w, &w->kept, 1);
 }
 
+static void a_shorter_timeout_counts_for_all(void **state)
+{
+    struct world *w = *state;
+    uint64_t began = 0;
+
+    w->reads = w->hangs = true;
+    configure(w, "sync-timeout 15000\n", "");
+    wait_up(w);
+    put(w, 0, 32);
+    began = clock_ms();
+    configure(w, "sync-timeout 200\n", "");
+    put(w, 1, 32);
+    wait_for(w, &w->failed, 2);
+    assert_true(clock_ms() - began >= 200 && clock_ms() - began < 5000);
+    assert_non_null(strstr(w->down, "within 200 ms"));
+    /* a longer one counts for those that come */
+    put(w, 2, 32);
+    configure(w, "sync-timeout 15000\n", "");
+    put(w, 3, 32);
+    wait_for(w, &w->failed, 3);
+    assert_true(clock_ms() - began < 10000);
+    assert_int_equal(w->accepted, 1);
+}
+
 /* Nobody listens at the first one, and the second is none for TCP. */
 static const char SOME_ADDRESSES[] = "\x7f\0\0\5\xff\xff\xff\xff\x7f\0\0\1";
 
@@ -486,6 +510,7 @@ int main(void)
                                         world_end),
         cmocka_unit_test_setup_teardown(a_pong_that_was_not_asked_for_is_out_of_turn, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_key_that_cannot_be_sent_fails_at_once, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(a_shorter_timeout_counts_for_all, world_begin, world_end),
         cmocka_unit_test_setup_teardown(each_address_of_a_name_is_tried, world_begin, world_end),
         cmocka_unit_test_setup_teardown(another_name_server_is_noticed, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_name_server_that_is_silent_is_passed_over, world_begin, world_end),
