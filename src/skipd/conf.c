@@ -143,8 +143,7 @@ static void peers_check(struct skipd_conf *c, struct config_errors *errors)
     }
 }
 
-/* 0: none, or any */
-static unsigned port_of(const struct skipd_listen *l)
+unsigned skipd_listen_port(const struct skipd_listen *l)
 {
     return l->address.ss_family == AF_INET    ? ntohs(((const struct sockaddr_in *)&l->address)->sin_port)
            : l->address.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&l->address)->sin6_port)
@@ -159,8 +158,9 @@ static void listens_check(const struct skipd_conf *c, struct config_errors *erro
         const struct skipd_listen *l = &c->listens[i];
 
         served = served || l->kind == LISTEN_SKIP || l->kind == LISTEN_ETSI014;
-        for (size_t j = 0; l->kind == LISTEN_ADMIN && port_of(l) != 0 && j < c->n_listens; j++)
-            if (c->listens[j].kind != LISTEN_ADMIN && port_of(l) == port_of(&c->listens[j]))
+        for (size_t j = 0; l->kind == LISTEN_ADMIN && skipd_listen_port(l) != 0 && j < c->n_listens; j++)
+            if (c->listens[j].kind != LISTEN_ADMIN &&
+                skipd_listen_port(l) == skipd_listen_port(&c->listens[j]))
                 config_error(errors, l->line, "the port of the 'listen' in line %u is no admin port",
                              c->listens[j].line);
         if (l->kind == LISTEN_ETSI014 && (c->certificate == NULL || c->trustpoint == NULL))

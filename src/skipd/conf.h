@@ -152,6 +152,9 @@ bool skipd_conf_can_follow(const struct skipd_conf *now, const struct skipd_conf
 /* Is it the same peer still: name, addresses and proof of identity? */
 bool skipd_peer_is_same(const struct skipd_peer *a, const struct skipd_peer *b);
 
+/* The port of an address; 0: none, or any. */
+unsigned skipd_listen_port(const struct skipd_listen *l);
+
 /* Does one of the globs match (fnmatch(3), flags 0)? */
 bool names_match(const struct names *globs, const char *id);
 

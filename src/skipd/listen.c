@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/listen.h"
 
+#include "base/log.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -122,10 +125,71 @@ void listeners_print(const struct listeners *all, struct text *out)
 
 /* ---- configurations ---- */
 
+static bool address_is_same(const struct skipd_listen *a, const struct skipd_listen *b)
+{
+    return a->address_len == b->address_len && memcmp(&a->address, &b->address, a->address_len) == 0;
+}
+
+/* The mode of a Unix socket can be changed. */
 static bool is_same(const struct skipd_listen *a, const struct skipd_listen *b)
 {
-    return a->kind == b->kind && a->mode == b->mode && a->address_len == b->address_len &&
-           memcmp(&a->address, &b->address, a->address_len) == 0;
+    return a->kind == b->kind && address_is_same(a, b);
+}
+
+static unsigned times_in(const struct skipd_conf *conf, const struct skipd_listen *what)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < conf->n_listens; i++)
+        n += address_is_same(&conf->listens[i], what);
+    return n;
+}
+
+/* The socket of a listener of another kind at this address, which is to go. */
+static const struct listener *predecessor(const struct listeners *all, const struct skipd_conf *conf,
+                                          const struct skipd_listen *what)
+{
+    for (size_t i = 0; skipd_listen_port(what) != 0 && i < all->now.n; i++)
+        if (address_is_same(&all->now.all[i].what, what) && times_in(conf, what) == 1)
+            return &all->now.all[i];
+    return NULL;
+}
+
+/* Is there a listener that is to go, at another address (perhaps an overlapping one) with the same port? */
+static bool port_is_ours(const struct listeners *all, const struct skipd_conf *conf,
+                         const struct skipd_listen *what)
+{
+    const unsigned port = skipd_listen_port(what);
+
+    for (size_t i = 0; port != 0 && i < all->now.n; i++) {
+        const struct skipd_listen *other = &all->now.all[i].what;
+
+        if (other->address.ss_family == what->address.ss_family && skipd_listen_port(other) == port &&
+            times_in(conf, other) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Returns the socket, or -1 with the reason in `fault`. */
+static int socket_get(const struct listeners *all, const struct skipd_conf *conf,
+                      const struct skipd_listen *what, struct fault *fault)
+{
+    const struct listener *before = predecessor(all, conf, what);
+    struct fault why = {0};
+    int fd = -1;
+
+    if (before != NULL) {
+        fd = fcntl(before->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            fault_set(fault, "%s", strerror(errno));
+        return fd;
+    }
+    fd = socket_bind(what, &why);
+    if (fd < 0)
+        fault_set(fault, "%s%s", why.text,
+                  port_is_ours(all, conf, what) ? ", by a listener that is to go: that takes a restart" : "");
+    return fd;
 }
 
 /* The first one in `list` that is the same and that `taken` has not, or NULL. */
@@ -143,11 +207,12 @@ static const struct listener *find(const struct list *list, const struct skipd_l
     return NULL;
 }
 
-static bool open_one(struct listeners *all, struct listener *l, struct fault *fault)
+static bool open_one(struct listeners *all, const struct skipd_conf *conf, struct listener *l,
+                     struct fault *fault)
 {
     bool ok = false;
 
-    l->fd = socket_bind(&l->what, fault);
+    l->fd = socket_get(all, conf, &l->what, fault);
     if (l->fd < 0)
         return false;
     l->fresh = true;
@@ -190,7 +255,7 @@ bool listeners_prepare(struct listeners *all, const struct skipd_conf *conf, str
         l->what = conf->listens[i];
         if (before != NULL) {
             l->fd = before->fd;
-        } else if (!open_one(all, l, fault)) {
+        } else if (!open_one(all, conf, l, fault)) {
             address_print(&l->what.address, l->what.address_len, &where);
             fault_prefix(fault, "line %u: listen at %s", l->what.line, where.s != NULL ? where.s : "");
             text_free(&where);
@@ -201,13 +266,26 @@ bool listeners_prepare(struct listeners *all, const struct skipd_conf *conf, str
     return true;
 }
 
+static void mode_change(const struct skipd_listen *l)
+{
+    const char *path = ((const struct sockaddr_un *)&l->address)->sun_path;
+
+    if (chmod(path, l->mode) != 0)
+        log_write(LOG_LEVEL_ERROR, "mode of %s: %s", path, strerror(errno));
+}
+
 void listeners_commit(struct listeners *all)
 {
     for (size_t i = 0; i < all->now.n; i++) {
         bool stays = false;
 
-        for (size_t j = 0; j < all->next.n; j++)
-            stays = stays || all->next.all[j].fd == all->now.all[i].fd;
+        for (size_t j = 0; j < all->next.n; j++) {
+            if (all->next.all[j].fd != all->now.all[i].fd)
+                continue;
+            stays = true;
+            if (all->next.all[j].what.mode != all->now.all[i].what.mode)
+                mode_change(&all->next.all[j].what);
+        }
         if (!stays)
             close_one(all, &all->now.all[i]);
     }

@@ -16,7 +16,8 @@ struct listeners *listeners_new(struct http_server *http, struct keeper *keeper,
 void listeners_free(struct listeners *all);
 
 /* A configuration takes effect, as in service.h (http and keeper prepare before): new sockets are bound
- * before old ones are closed, and those at unchanged addresses stay. */
+ * before old ones are closed, and those at unchanged addresses stay (also for another kind of listener, and
+ * with another mode). An address that overlaps with one that is to go cannot be bound. */
 bool listeners_prepare(struct listeners *all, const struct skipd_conf *conf, struct fault *fault);
 void listeners_commit(struct listeners *all);
 void listeners_abandon(struct listeners *all);

@@ -269,6 +269,52 @@ class Reload(PairCase):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.05)
 
+    def test_mode_of_a_socket(self):
+        plain, path = self.alice.extra, os.path.join(self.directory, "adm.sock")
+        for mode in (0o600, 0o660, 0o640):
+            self.alice.extra = plain + f"admin unix adm.sock mode {mode:o}\n"
+            self.alice.reload()
+            self.assertEqual(os.stat(path).st_mode & 0o7777, mode)
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(path)
+        # not before all else is known to be right
+        self.alice.extra = plain + f"admin unix adm.sock mode 666\nlisten ipv4 127.0.0.1 port {self.bob.port}\n"
+        self.alice.reload(REFUSED)
+        self.assertEqual(os.stat(path).st_mode & 0o7777, 0o640)
+
+    def test_another_kind_at_the_same_address(self):
+        port = free_port()
+        etsi014 = self.client("enc-a", self.alice, listener="listen-etsi014")
+        skip = f"listen ipv4 127.0.0.1 port {port}\n"
+        other = f"listen ipv4 127.0.0.1 port 0\nlisten etsi014 ipv4 127.0.0.1 port {port}\n"
+        for _ in range(2):
+            self.alice.listens = skip
+            self.alice.reload()
+            self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
+            self.alice.listens = other
+            # what cannot be leaves all as it is
+            self.alice.extra = f"listen ipv4 127.0.0.1 port {self.bob.port}\n"
+            self.assertIn("Address already in use", self.alice.reload(REFUSED))
+            self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
+            self.alice.extra = ""
+            self.alice.reload()
+            self.assertEqual(self.alice.ports["listen-etsi014"], port)
+            self.assertEqual(etsi014.get("/api/v1/keys/Bob/status")[0], 200)
+            etsi014.close()
+        # one address for two is none
+        self.alice.listens = other + skip
+        self.assertIn(f"listen at 127.0.0.1:{port}: Address already in use", self.alice.reload(REFUSED))
+        self.assertEqual(etsi014.get("/api/v1/keys/Bob/status")[0], 200)
+
+    def test_address_that_overlaps(self):
+        port = free_port()
+        self.alice.listens = f"listen ipv4 127.0.0.1 port {port}\n"
+        self.alice.reload()
+        self.alice.listens = f"listen ipv4 0.0.0.0 port {port}\n"
+        self.assertIn(f"listen at 0.0.0.0:{port}: Address already in use, by a listener that is to go: that takes a restart",
+                      self.alice.reload(REFUSED))
+        self.assertEqual(self.client("enc-a", self.alice).get("/capabilities")[0], 200)
+
     def test_peers(self):
         # gone, and come again
         peers = self.alice.peers
