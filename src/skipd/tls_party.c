@@ -76,16 +76,18 @@ static const struct tls_party *party_by_certificate(const struct tls_settings *s
     return NULL;
 }
 
-static const struct tls_party *party_by_old_psk(const struct tls_settings *s, const struct tls_state *state)
+static const struct tls_party *party_by_old_psk(const struct tls_settings *s, const SSL *ssl)
 {
+    const struct tls_state *state = tls_state_of(ssl);
     const struct identity *old = state->psk_party != NULL ? state->psk_party->identity : NULL;
     const struct tls_party *party = NULL;
     enum psk_hash_rule forbidden = state->sha256 ? PSK_HASH_SHA384 : PSK_HASH_SHA256;
 
     if (old != NULL)
         party = tls_party_by_psk(s, old->psk_id, strlen(old->psk_id));
-    if (party == NULL || party->identity->psk_hash == forbidden ||
-        !secret_equal(old->psk, party->identity->psk))
+    if (party == NULL || !secret_equal(old->psk, party->identity->psk))
+        return NULL;
+    if (SSL_version(ssl) >= TLS1_3_VERSION && party->identity->psk_hash == forbidden)
         return NULL;
     return party;
 }
@@ -118,7 +120,7 @@ const struct tls_party *tls_party_of(const SSL *ssl, const SSL_CTX *by, const ch
     if (state == NULL || !state->established)
         return NULL;
     if (used_psk(ssl))
-        return own ? state->psk_party : party_by_old_psk(s, state);
+        return own ? state->psk_party : party_by_old_psk(s, ssl);
     certificate = SSL_get0_peer_certificate(ssl);
     if (certificate != NULL) {
         good = own ? SSL_get_verify_result(ssl) == X509_V_OK : verified_by(ssl, by, certificate);

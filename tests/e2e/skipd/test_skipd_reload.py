@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import unittest
@@ -162,6 +163,27 @@ class Reload(PairCase):
         self.assertEqual(self.client("stranger", self.alice).get("/capabilities")[0], 200)
         self.assertNotIn(" 200 ", psk_get(self.alice, "/capabilities")[0])
         self.assertIn(" 200 ", psk_get(self.alice, "/capabilities", psk=changed)[0])
+
+    def test_psk_of_one_hash(self):
+        # `hash` is of TLS 1.3: in 1.2, such a client stays who it is
+        self.alice.clients += f"client t\n tls psk id tt key hex {PSK} hash sha256\n"
+        self.alice.reload()
+        for options in (["-tls1_2", "-cipher", "DHE-PSK-AES256-GCM-SHA384"], ["-tls1_3"]):
+            client = subprocess.Popen(["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{self.alice.port}", "-psk_identity", "tt",
+                                       "-psk", PSK, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.addCleanup(client.communicate)
+            self.addCleanup(client.kill)
+            for _ in range(2):
+                client.stdin.write(b"GET /capabilities HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.stdin.flush()
+                self.assertTrue(client.stdout.read1().startswith(b"HTTP/1.1 200 "), options)
+                self.assertNotIn("connection closed", self.alice.reload())
+            # in 1.3, it would not be let in any more by another hash
+            self.alice.clients = self.alice.clients.replace("sha256", "sha384")
+            said = self.alice.reload()
+            self.assertEqual("client 't'" in said and "connection closed" in said, options == ["-tls1_3"], options)
+            self.alice.clients = self.alice.clients.replace("sha384", "sha256")
+            self.alice.reload()
 
     def test_connection_is_closed_after_its_answer(self):
         # Bob is stopped, so that the request is under way while its client goes
