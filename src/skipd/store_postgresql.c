@@ -18,6 +18,8 @@
 #include "skipd/pg_session.h"
 #include "skipd/store_clock.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -420,8 +422,14 @@ static enum store_result fact_write(struct store *s, const char *name, struct sp
 
 static bool is_local(const char *host)
 {
-    return host[0] == '/' || host[0] == '@' || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-           strcmp(host, "localhost") == 0;
+    struct in_addr in;
+    struct in6_addr in6;
+
+    if (inet_pton(AF_INET, host, &in) == 1)
+        return ntohl(in.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, host, &in6) == 1)
+        return memcmp(&in6, &in6addr_loopback, sizeof in6) == 0;
+    return host[0] == '/' || host[0] == '@' || strcmp(host, "localhost") == 0;
 }
 
 /* Is each host of the list one of this machine? */
@@ -440,11 +448,13 @@ static bool all_local(const char *hosts)
     return true;
 }
 
-/* libpq's own message may quote a piece of a password: it is not told. */
+/* Weaker TLS is for a database that the text itself says to be here: libpq would take what it leaves open
+ * from a service file or the environment. libpq's own message may quote a piece of a password: it is not
+ * told. */
 static bool postgresql_check(const char *where, struct fault *fault)
 {
     PQconninfoOption *options = PQconninfoParse(where, NULL);
-    bool local = true, weak = false;
+    bool local = getenv("PGSERVICE") == NULL && getenv("PGHOSTADDR") == NULL, named = false, weak = false;
 
     if (options == NULL) {
         fault_set(fault, "this is no connection string of libpq (keyword=value ..., or postgresql://...)");
@@ -453,15 +463,22 @@ static bool postgresql_check(const char *where, struct fault *fault)
     for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
         if (o->val == NULL)
             continue;
-        if (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0)
+        if (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) {
+            named = named || o->val[0] != '\0';
             local = local && all_local(o->val);
-        else if (strcmp(o->keyword, "sslmode") == 0)
+        } else if (strcmp(o->keyword, "service") == 0) {
+            local = false;
+        } else if (strcmp(o->keyword, "sslmode") == 0) {
             weak = strcmp(o->val, "verify-full") != 0;
+        }
     }
     PQconninfoFree(options);
-    if (weak && !local)
-        fault_set(fault, "a database on another machine is reached with sslmode=verify-full only");
-    return local || !weak;
+    if (!weak || (named && local))
+        return true;
+    fault_set(fault,
+              "only where 'host' says that the database is on this machine (and no service, PGSERVICE or "
+              "PGHOSTADDR says more), sslmode can be another than verify-full");
+    return false;
 }
 
 static void postgresql_close(struct store *s)

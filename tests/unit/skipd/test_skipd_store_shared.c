@@ -448,6 +448,46 @@ static void what_cannot_be_trusted_is_refused(void **state)
     assert_true(kind->check("postgresql://skipd@db.example.net/keys?sslmode=verify-full", &fault));
 }
 
+/* Where the database is on this machine, by the very words of the configuration. */
+static void weak_modes_are_for_this_machine(void **state)
+{
+    static const char *const GOOD[] = {
+        "host=127.5.5.5", "host=::1",           "host=localhost,127.0.0.1,/run/postgresql",
+        "host=@socket",   "hostaddr=127.0.0.1", "host=localhost hostaddr=127.0.0.1"};
+    static const char *const BAD[] = {"",
+                                      "host=''",
+                                      "service=remote",
+                                      "host=127.0.0.1 service=remote",
+                                      "host=127.db.example.com",
+                                      "host=127.0.0.1.example.com",
+                                      "host=localhost.example.com",
+                                      "host=db.example.com hostaddr=127.0.0.1",
+                                      "host=127.0.0.1 hostaddr=192.0.2.1",
+                                      "hostaddr=127.0.0.1,192.0.2.1"};
+    static const char *const ELSEWHERE[] = {"PGSERVICE", "PGHOSTADDR"};
+    struct fault fault = {0};
+    char text[100];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++) {
+        snprintf(text, sizeof text, "%s sslmode=disable", GOOD[i]);
+        assert_true(kind->check(text, &fault));
+        for (size_t j = 0; j < 2; j++) {
+            setenv(ELSEWHERE[j], "192.0.2.1", 1);
+            assert_false(kind->check(text, &fault));
+            unsetenv(ELSEWHERE[j]);
+        }
+    }
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        snprintf(text, sizeof text, "%s sslmode=disable", BAD[i]);
+        if (kind->check(text, &fault))
+            fail_msg("%s", text);
+        assert_non_null(strstr(fault.text, "verify-full"));
+        snprintf(text, sizeof text, "%s sslmode=verify-full", BAD[i]);
+        assert_true(kind->check(text, &fault));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +499,7 @@ int main(void)
         cmocka_unit_test_teardown(a_commit_whose_answer_was_lost, clean),
         cmocka_unit_test_teardown(another_takes_what_is_unclear, clean),
         cmocka_unit_test_teardown(what_cannot_be_trusted_is_refused, clean),
+        cmocka_unit_test(weak_modes_are_for_this_machine),
     };
 
     where = getenv("SKIPD_POSTGRESQL");
