@@ -50,6 +50,7 @@ struct link {
     uint64_t retry_at; /* LINK_DOWN */
     uint32_t retry_ms;
     uint64_t since;                     /* LINK_CONNECTING */
+    char said[SYSTEM_ID_MAX + 1];       /* LINK_UP: who it is, by its HELLO */
     uint64_t heard, pinged;             /* LINK_UP */
     uint64_t ping;                      /* the last PING's number, */
     bool pinging;                       /* while it is unanswered */
@@ -210,6 +211,7 @@ static bool on_hello(struct link *l, const struct sync_hello *hello)
         return false;
     }
     l->state = LINK_UP;
+    memcpy(l->said, hello->system_id, sizeof l->said);
     l->why.text[0] = '\0';
     l->failed = false;
     l->retry_ms = RETRY_MIN_MS;
@@ -447,7 +449,8 @@ static bool connection_fits(const struct link *l, const struct skipd_peer *befor
     if (before == NULL || !skipd_peer_is_same(before, l->peer))
         return false;
     return l->state != LINK_UP ||
-           tls_party_of(bufferevent_openssl_get_ssl(l->bev), l->tls, address_of(l)->host) != NULL;
+           (names_match(&l->peer->remotes, l->said) &&
+            tls_party_of(bufferevent_openssl_get_ssl(l->bev), l->tls, address_of(l)->host) != NULL);
 }
 
 /* A sync-timeout that is shorter now counts for what is on its way, too. (A key's lifetime was reckoned for a

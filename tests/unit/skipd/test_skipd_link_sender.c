@@ -434,6 +434,27 @@ static void a_shorter_timeout_counts_for_all(void **state)
     assert_int_equal(w->accepted, 1);
 }
 
+static void who_it_said_that_it_is_still_counts(void **state)
+{
+    struct world *w = *state;
+    const uint64_t end = clock_ms() + WAIT_MS;
+    const char *why = "";
+
+    w->reads = true;
+    configure(w, "", " remote-system-id Bob\n");
+    wait_up(w);
+    configure(w, "", " remote-system-id Carol\n remote-system-id Bo*\n");
+    assert_true(link_is_up(w->link, &why));
+    assert_int_equal(w->accepted, 1);
+    configure(w, "", " remote-system-id Carol\n");
+    assert_false(link_is_up(w->link, &why));
+    while (strstr(why, "it says that it is 'Bob'") == NULL) {
+        assert_true(clock_ms() < end && !link_is_up(w->link, &why));
+        event_base_loop(w->base, EVLOOP_ONCE);
+        link_is_up(w->link, &why);
+    }
+}
+
 /* Nobody listens at the first one, and the second is none for TCP. */
 static const char SOME_ADDRESSES[] = "\x7f\0\0\5\xff\xff\xff\xff\x7f\0\0\1";
 
@@ -511,6 +532,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pong_that_was_not_asked_for_is_out_of_turn, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_key_that_cannot_be_sent_fails_at_once, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_shorter_timeout_counts_for_all, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(who_it_said_that_it_is_still_counts, world_begin, world_end),
         cmocka_unit_test_setup_teardown(each_address_of_a_name_is_tried, world_begin, world_end),
         cmocka_unit_test_setup_teardown(another_name_server_is_noticed, world_begin, world_end),
         cmocka_unit_test_setup_teardown(a_name_server_that_is_silent_is_passed_over, world_begin, world_end),
