@@ -9,13 +9,43 @@
 #define PPK_ID_OPAQUE 1
 #define PPK_ID_FIXED  2
 
-/* A system ID is a name. It arrives unauthenticated, and goes into requests and logs. */
+/* The length of the UTF-8 character (RFC 3629) at the start, or 0 if there is none. */
+static size_t utf8_step(chunk_t data)
+{
+    /* the first byte's range, and how far it narrows that of the second: no overlong forms, no surrogates */
+    static const struct {
+        uint8_t first, last, low, high;
+        size_t len;
+    } forms[] = {
+        {0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+
+    for (size_t n = 0; n < countof(forms); n++) {
+        if (data.ptr[0] < forms[n].first || data.ptr[0] > forms[n].last)
+            continue;
+        if (data.len < forms[n].len ||
+            (forms[n].len > 1 && (data.ptr[1] < forms[n].low || data.ptr[1] > forms[n].high)))
+            return 0;
+        for (size_t i = 2; i < forms[n].len; i++) {
+            if ((data.ptr[i] & 0xc0) != 0x80)
+                return 0;
+        }
+        return forms[n].len;
+    }
+    return 0;
+}
+
+/* A system ID is a name. It arrives unauthenticated, and goes into requests and logs; a key source that keeps
+ * it as text takes UTF-8 only. */
 static bool is_system_id(chunk_t data)
 {
     if (!data.len || data.len >= PPK_NAME_MAX)
         return false;
-    for (size_t i = 0; i < data.len; i++) {
-        if (data.ptr[i] <= ' ' || data.ptr[i] == 0x7f)
+    for (size_t step = 0; data.len; data = chunk_skip(data, step)) {
+        step = utf8_step(data);
+        if (!step || data.ptr[0] <= ' ' || data.ptr[0] == 0x7f)
             return false;
     }
     return true;

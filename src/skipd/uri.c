@@ -112,12 +112,14 @@ size_t key_id_decode(const char *text, uint8_t out[static KEY_ID_MAX])
 
 bool system_id_is_concrete(const char *id)
 {
-    size_t len = strlen(id);
+    size_t len = strlen(id), step = 0;
 
     if (len == 0 || len > SYSTEM_ID_MAX)
         return false;
-    for (size_t i = 0; i < len; i++)
-        if ((uint8_t)id[i] < 0x20 || (uint8_t)id[i] == 0x7f || strchr("*?[]\\", id[i]) != NULL)
+    for (size_t i = 0; i < len; i += step) {
+        step = utf8_step(id + i, len - i);
+        if (step == 0 || (uint8_t)id[i] < 0x20 || (uint8_t)id[i] == 0x7f || strchr("*?[]\\", id[i]) != NULL)
             return false;
+    }
     return true;
 }

@@ -47,8 +47,8 @@ enum skip_path skip_path_of(const char *path, const char **rest);
  * malformed. */
 size_t key_id_decode(const char *text, uint8_t out[static KEY_ID_MAX]);
 
-/* Can this be a concrete system ID: 1 to SYSTEM_ID_MAX printable characters, none of them special in a glob?
- */
+/* Can this be a concrete system ID: 1 to SYSTEM_ID_MAX bytes of printable characters in UTF-8 (a database
+ * takes nothing else as text), none of them special in a glob? */
 bool system_id_is_concrete(const char *id);
 
 #endif

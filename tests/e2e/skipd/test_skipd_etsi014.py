@@ -93,7 +93,7 @@ class Etsi014(PairCase):
                (dict(query=f"key_ID={uuid.uuid4()}&key_ID=x"), "twice"))
         for words, text in dec:
             self.error(self.ask(self.eb, "Alice", "dec_keys", **words), 400, text)
-        for sae in ("", "%00", "*", "B%3f", "x" * 256, "%zz", "B[o]b"):
+        for sae in ("", "%00", "*", "B%3f", "x" * 256, "%zz", "B[o]b", "B%FFb"):
             self.error(self.ask(self.ea, sae, "enc_keys"), 400, "SAE ID is malformed")
         for sae in ("Nobody", "Alice", "bob"):
             self.error(self.ask(self.ea, sae, "enc_keys"), 400, "no such system")

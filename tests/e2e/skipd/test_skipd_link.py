@@ -18,7 +18,8 @@ def frame(kind, body, version=1):
 
 
 def text(s):
-    return bytes((len(s),)) + s.encode()
+    octets = s if isinstance(s, bytes) else s.encode()
+    return bytes((len(octets),)) + octets
 
 
 def put(number, key_id, key, initiator="Alice", responder="Bob", ttl=600):
@@ -149,7 +150,8 @@ class Link(PairCase):
                      b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, frame(PUT, good[4:-1]), frame(PUT, good[4:] + b"x"),
                      put(1, b"", b"k"), put(1, b"i", b""), put(1, b"i", b"k", ttl=0), put(1, b"i", b"k", ttl=1 << 31),
                      put(1, b"i" * 129, b"k"), put(1, b"i", b"k" * 1025), put(1, b"i", b"k", initiator="A*"),
-                     put(1, b"i", b"k", responder="B\0b"), frame(HELLO, text("Alice")), frame(ACK, struct.pack(">QB", 1, 0))):
+                     put(1, b"i", b"k", responder="B\0b"),
+                     put(1, b"i", b"k", initiator=b"Ali\xffce"), put(1, b"i", b"k", responder=b"Bob\xc3"), frame(HELLO, text("Alice")), frame(ACK, struct.pack(">QB", 1, 0))):
             peer = Peer(self)
             peer.send(data)
             self.closed(peer)

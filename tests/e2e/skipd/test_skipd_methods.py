@@ -66,11 +66,11 @@ class Methods(PairCase):
 
     def test_remote_system_ids(self):
         new = self.a.new_key("Bob")[1]
-        for remote in ("Bob", "Carol", "alice", "Alice%2A", "*", "A*", "Alic%3F", "%5BA%5Dlice", "", "%00", "x" * 300):
+        for remote in ("Bob", "Carol", "alice", "Alice%2A", "*", "A*", "Alic%3F", "%5BA%5Dlice", "", "%00", "x" * 300, "Ali%FFce", "Alice%C3", "%C0%AF"):
             self.error(self.b.by_id(new["keyId"], remote), 400)
         self.error(self.b.get(f"/key/{new['keyId']}"), 400)
         self.error(self.b.get(f"/key/{new['keyId']}?remoteSystemID=Alice&remoteSystemID=Alice"), 400)
-        for remote in ("Carol", "Alice", "*", "Bo?", "bob", "", "Bob%00", "x" * 300):
+        for remote in ("Carol", "Alice", "*", "Bo?", "bob", "", "Bob%00", "x" * 300, "Bob%FF"):
             self.error(self.a.new_key(remote), 400)
         self.error(self.a.get("/key"), 400)
         self.error(self.a.get("/key?size=256"), 400)

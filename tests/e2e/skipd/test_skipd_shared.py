@@ -96,6 +96,18 @@ class Shared(PairCase):
             self.assertEqual(got.get(n), [answer])
         self.assertEqual(self.database.sql("SELECT (SELECT count(*) FROM skipd_key), (SELECT count(*) FROM skipd_value)"), "60|0")
 
+    def test_a_name_that_the_database_cannot_read(self):
+        """It is refused before it gets there: else its transaction fails, with all that others ask for in it."""
+        given = self.a.new_key("Bob")[1]
+        for remote in ("Ali%FFce", "%C0%AF"):
+            status, answer = self.b.by_id(given["keyId"], remote)
+            self.assertEqual((status, answer), (400, {"error": "remoteSystemID is malformed"}))
+        self.assertNotIn("error: store:", self.bob.log())
+        # what is UTF-8 can be read by it: there is only no such key
+        status, answer = self.b.by_id(given["keyId"], "%C3%84lice%F0%9F%94%91")
+        self.assertEqual((status, answer), (400, {"error": "keyId: no such key"}))
+        self.assertEqual(self.b.by_id(given["keyId"], "Alice"), (200, given))
+
     def test_both_directions(self):
         second = self.client("enc-b", self.bob2)
         for client in (self.b, second):

@@ -287,7 +287,8 @@ class OwnInitiator(Pair):
         self.check_refused(self.attempt(True, use_ppk=None, ppk=PPK.hex(), ppk_identity=b'\2static-1'.hex()))
 
     def test_junk_in_use_ppk(self):
-        for junk in (b'a b', b'x' * 256, b'\0', b'nl\n', bytes(range(1, 40))):
+        for junk in (b'a b', b'x' * 256, b'\0', b'nl\n', bytes(range(1, 40)), b'Ali\xffce', b'\xc0\xaf',
+                     b'cut\xe2\x82', b'\xed\xa0\x80', b'\xf4\x90\x80\x80'):
             with self.subTest(junk):
                 result = self.attempt(use_ppk=junk.hex(), ppk=PPK.hex(), ppk_identity=b'\2static-1'.hex())
                 self.assertTrue(result['auth'], result)

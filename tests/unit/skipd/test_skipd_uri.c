@@ -154,12 +154,16 @@ static void decodes_key_ids(void **state)
 
 static void knows_concrete_ids(void **state)
 {
-    static const char *const BAD[] = {"", "*", "a*", "a?", "[a]", "a]", "a\\", "a\nb", "\x7f"};
+    static const char *const BAD[] = {"", "*", "a*", "a?", "[a]", "a]", "a\\", "a\nb", "\x7f",
+                                      /* no UTF-8: stray, cut off, overlong, a surrogate, beyond U+10FFFF */
+                                      "Ali\xff", "\x80", "\xc3", "ab\xe2\x82", "\xc0\xaf", "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80"};
     char longest[SYSTEM_ID_MAX + 2];
 
     (void)state;
     assert_true(system_id_is_concrete("Alice"));
     assert_true(system_id_is_concrete("site 1/rack-2.example_ä"));
+    assert_true(system_id_is_concrete("\xe2\x82\xac \xf0\x9f\x94\x91"));
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++)
         assert_false(system_id_is_concrete(BAD[i]));
     memset(longest, 'a', sizeof longest);
