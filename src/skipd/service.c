@@ -292,12 +292,15 @@ static void kept(struct store_op *op)
     free(k);
 }
 
-/* May `from` give keys of this initiator, and is the responder ours? */
+/* May `from` give keys of this initiator, and is the responder ours? Whatever a peer's globs match, it never
+ * speaks for our own clients. */
 static bool keep_allowed(const struct service *s, const struct skipd_peer *from, const struct sync_put *put)
 {
-    return skipd_conf_is_local(s->now.conf, put->responder) &&
-           (from != NULL ? skipd_conf_peer_for(s->now.conf, put->initiator) == from
-                         : skipd_conf_is_local(s->now.conf, put->initiator));
+    const struct skipd_conf *c = s->now.conf;
+
+    return skipd_conf_is_local(c, put->responder) &&
+           skipd_conf_is_local(c, put->initiator) == (from == NULL) &&
+           (from == NULL || skipd_conf_peer_for(c, put->initiator) == from);
 }
 
 void service_keep(struct service *s, const struct skipd_peer *from, const struct sync_put *put,

@@ -136,6 +136,18 @@ class Link(PairCase):
             peer.send(put(number, os.urandom(16), key, initiator, responder))
             self.assertEqual(peer.acks(1), {number: UNKNOWN})
 
+    def test_not_in_the_name_of_our_own_clients(self):
+        # a peer for all other systems is none for those of this key source's clients
+        self.bob.clients += "client third\n certificate san stranger\n system-id Bob-3\n"
+        self.bob.peers += " remote-system-id *\n"
+        self.bob.reload()
+        peer, key_id, key = Peer(self), os.urandom(16), os.urandom(32)
+        peer.send(put(1, key_id, key, "Bob-3", "Bob") + put(2, key_id, key, "Bob", "Bob-3"))
+        self.assertEqual(peer.acks(2), {1: UNKNOWN, 2: UNKNOWN})
+        self.assertEqual(self.b.by_id(key_id.hex(), "Bob-3")[0], 400)
+        peer.send(put(3, key_id, key, "Carol", "Bob-3"))
+        self.assertEqual(peer.acks(1), {3: OK})
+
     def test_in_pieces_and_with_pings(self):
         peer, key_id, key = Peer(self), os.urandom(16), os.urandom(32)
         data = frame(PING, struct.pack(">Q", 77)) + put(5, key_id, key)
