@@ -32,6 +32,10 @@ enum store_result {
 /* The largest sealed value. */
 #define STORE_SEALED_MAX (1024 + 28)
 
+/* Expired rows that are deleted at once: more than a transaction can add, so that a store never fills with
+ * them. */
+#define STORE_EXPIRE_AT_ONCE 2000
+
 struct store_row {
     uint8_t id[KEY_ID_MAX];
     size_t id_len;
@@ -73,7 +77,7 @@ struct store_kind {
     enum store_result (*take)(struct store *s, struct store_row *row, struct fault *fault);
     /* Undoes a take whose value has certainly not been seen by anybody. */
     enum store_result (*restore)(struct store *s, const struct store_row *row, struct fault *fault);
-    /* Deletes some of the expired rows; *more: there are others. */
+    /* Deletes STORE_EXPIRE_AT_ONCE of the expired rows; *more: there may be others. */
     enum store_result (*expire)(struct store *s, bool *more, struct fault *fault);
     /* Rows with a value, for status. */
     uint64_t (*waiting)(const struct store *s);

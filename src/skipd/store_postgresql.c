@@ -27,8 +27,7 @@
 /* A tombstone outlives its key by this: longer than a repeated put can be on its way. Else a put that is read
  * after all that would bring a delivered key back. */
 #define TOMBSTONE_GRACE "interval '60 s'"
-/* Expired rows deleted at once; how often rows are counted, since others add and delete, too. */
-#define EXPIRE_AT_ONCE 1000
+/* How often rows are counted, since others add and delete, too. */
 #define COUNT_EVERY_MS 5000
 /* By how much the database's clock may differ from ours, over the time between two looks at it. */
 #define CLOCK_STEP_MS 2000
@@ -365,7 +364,7 @@ static enum store_result postgresql_expire(struct store *s, bool *more, struct f
     PGresult *r = NULL;
     uint64_t keys = 0, values = 0;
 
-    snprintf(most, sizeof most, "%d", EXPIRE_AT_ONCE);
+    snprintf(most, sizeof most, "%d", STORE_EXPIRE_AT_ONCE);
     param = pg_text(most);
     r = pg_step(&s->session, EXPIRE, &param, 1, fault);
     if (r == NULL)
@@ -376,7 +375,7 @@ static enum store_result postgresql_expire(struct store *s, bool *more, struct f
     PQclear(r);
     s->rows -= keys < s->rows ? keys : s->rows;
     s->waiting -= values < s->waiting ? values : s->waiting;
-    *more = keys == EXPIRE_AT_ONCE;
+    *more = keys == STORE_EXPIRE_AT_ONCE;
     if (clock_ms() - s->counted_at > COUNT_EVERY_MS && !count_rows(s, fault))
         return STORE_FAILED;
     return STORE_OK;

@@ -17,6 +17,7 @@
 #define QUEUE_MAX      8192
 #define BATCH_MAX      1024
 #define EXPIRE_EVERY_S 1
+_Static_assert(STORE_EXPIRE_AT_ONCE > BATCH_MAX, "more can come than go");
 /* A transaction that takes longer than this tells of a store that hangs. */
 #define SLOW_MS 5000
 /* A failure is told this long, if nothing was kept or taken since. */
@@ -35,6 +36,7 @@ struct store_queue {
     int done_fd;
     pthread_t thread;
     bool running;
+    bool more; /* the thread's: expired rows are left */
 
     struct store_op expire;
     bool expiring;
@@ -65,6 +67,15 @@ static void list_append(struct list *l, struct store_op *op)
     l->count++;
 }
 
+static void list_prepend(struct list *l, struct store_op *op)
+{
+    op->next = l->first;
+    if (l->first == NULL)
+        l->last = &op->next;
+    l->first = op;
+    l->count++;
+}
+
 /* Takes up to `max` from the front. */
 static struct store_op *list_take(struct list *l, size_t max)
 {
@@ -83,8 +94,6 @@ static struct store_op *list_take(struct list *l, size_t max)
 
 static enum store_result perform(struct store_queue *q, struct store_op *op, struct fault *fault)
 {
-    bool more = false;
-
     switch (op->kind) {
     case STORE_OP_PUT:
         return q->kind->put(q->store, &op->row, fault);
@@ -93,7 +102,7 @@ static enum store_result perform(struct store_queue *q, struct store_op *op, str
     case STORE_OP_RESTORE:
         return q->kind->restore(q->store, &op->row, fault);
     case STORE_OP_EXPIRE:
-        return q->kind->expire(q->store, &more, fault);
+        return q->kind->expire(q->store, &q->more, fault);
     }
     return STORE_FAILED;
 }
@@ -185,7 +194,12 @@ static bool batch_next(struct store_queue *q)
         q->fault = why;
     for (; batch != NULL; batch = next) {
         next = batch->next;
-        list_append(&q->done, batch);
+        /* into the next transaction, beside what waits: else a store whose keys come faster than once a
+         * second some of them go fills with dead ones */
+        if (batch->kind == STORE_OP_EXPIRE && batch->result == STORE_OK && q->more && !q->ending)
+            list_prepend(&q->todo, batch);
+        else
+            list_append(&q->done, batch);
     }
     q->waiting = q->kind->waiting(q->store);
     return true;

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 
 #define SCHEMA_VERSION 1
-#define EXPIRE_AT_ONCE 1000
 /* A tombstone outlives its key by this, in ms: longer than a repeated put can be on its way. Else a put that
  * is read after all that would bring a delivered key back. */
 #define TOMBSTONE_GRACE "60000"
@@ -500,7 +499,7 @@ static enum store_result sqlite_expire(struct store *s, bool *more, struct fault
     int step = 0;
 
     bound(s, sqlite3_bind_int64(st, 1, store_clock_now().boot_ms));
-    bound(s, sqlite3_bind_int(st, 2, EXPIRE_AT_ONCE));
+    bound(s, sqlite3_bind_int(st, 2, STORE_EXPIRE_AT_ONCE));
     while ((step = step_next(s, st)) == SQLITE_ROW) {
         gone++;
         s->rows--;
@@ -509,7 +508,7 @@ static enum store_result sqlite_expire(struct store *s, bool *more, struct fault
     if (step != SQLITE_DONE)
         failed(s, "expire", fault);
     sqlite3_reset(st);
-    *more = gone == EXPIRE_AT_ONCE;
+    *more = gone == STORE_EXPIRE_AT_ONCE;
     return step == SQLITE_DONE ? STORE_OK : STORE_FAILED;
 }
 

@@ -209,13 +209,13 @@ static void a_rollback_leaves_nothing(void **state)
 static void keys_expire(void **state)
 {
     struct store *s = reopen(NULL, 10000);
-    struct store_row r = row(0), lasting = row(5000);
+    struct store_row r = row(0), lasting = row(STORE_EXPIRE_AT_ONCE + 500);
     bool more = false;
 
     (void)state;
     assert_int_equal(one(s, kind->put, &lasting), STORE_OK);
     assert_true(kind->begin(s, &fault));
-    for (unsigned n = 0; n < 1500; n++) {
+    for (unsigned n = 0; n < STORE_EXPIRE_AT_ONCE + 500; n++) {
         r = row(n);
         r.ttl_ms = 1;
         assert_int_equal(kind->put(s, &r, &fault), STORE_OK);

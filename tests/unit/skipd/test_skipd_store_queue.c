@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +17,10 @@
 
 struct store {
     atomic_uint commits, rollbacks, puts, expires;
-    atomic_uint open; /* puts of the open transaction */
-    unsigned largest; /* puts of one committed transaction */
+    atomic_uint open;    /* puts of the open transaction */
+    unsigned largest;    /* puts of one committed transaction */
+    atomic_uint expired; /* so many times there are more of them */
+    atomic_bool fail_expire;
     atomic_bool fail_commit;
     atomic_bool held; /* a commit waits for the end of that */
 };
@@ -75,10 +78,13 @@ static enum store_result restore(struct store *s, const struct store_row *row, s
 
 static enum store_result expire(struct store *s, bool *more, struct fault *fault)
 {
-    (void)fault;
     s->expires++;
-    *more = false;
-    return STORE_OK;
+    *more = s->expired > 0;
+    if (s->expired > 0)
+        s->expired--;
+    if (s->fail_expire)
+        fault_set(fault, "store: nothing goes");
+    return s->fail_expire ? STORE_FAILED : STORE_OK;
 }
 
 static uint64_t waiting(const struct store *s)
@@ -251,6 +257,47 @@ static void expires_by_itself(void **state)
     end(q);
 }
 
+static void run_until_expired(unsigned expires)
+{
+    for (int i = 0; i < 5000 && paper.expires < expires; i++) {
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        usleep(1000);
+    }
+    assert_true(paper.expires >= expires);
+}
+
+/* What is left is not left for a second; and the others have their turn meanwhile. */
+static void expires_what_there_is_at_once(void **state)
+{
+    struct store_queue *q = queue_held(false);
+
+    (void)state;
+    paper.expired = 100;
+    run_until_expired(101);
+    paper.expired = UINT_MAX; /* without end */
+    run_until_expired(201);
+    for (unsigned i = 0; i < 500; i++)
+        assert_true(store_queue_add(q, operation(0)));
+    run_until(500);
+    assert_int_equal(paper.puts, 500);
+    assert_true(paper.expired > 0);
+    end(q);
+}
+
+static void waits_where_nothing_expires(void **state)
+{
+    struct store_queue *q = queue_held(false);
+
+    (void)state;
+    paper.fail_expire = true;
+    paper.expired = UINT_MAX;
+    run_until_expired(1);
+    for (int i = 0; i < 200; i++, usleep(1000))
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    assert_in_range(paper.expires, 1, 10);
+    end(q);
+}
+
 static void quiet(enum log_level level, const char *line, void *context)
 {
     (void)level;
@@ -267,6 +314,8 @@ int main(void)
         cmocka_unit_test(a_commit_that_fails_fails_all),
         cmocka_unit_test(has_a_bound),
         cmocka_unit_test(expires_by_itself),
+        cmocka_unit_test(expires_what_there_is_at_once),
+        cmocka_unit_test(waits_where_nothing_expires),
     };
 
     log_divert(quiet, NULL);
