@@ -37,7 +37,7 @@ struct daemon {
     struct listeners *listeners;
     struct event *signals[3], *ending, *reloading;
     uint64_t reload_from; /* not before: clock_ms() */
-    bool ends;
+    bool ends, last_step;
     unsigned end_steps;
     const char *ready_file; /* written, to be removed at the end; or NULL */
 };
@@ -210,10 +210,14 @@ static void on_ending(evutil_socket_t fd, short events, void *context)
 
     (void)fd;
     (void)events;
-    /* one more step after the last answer was given, so that it gets out */
-    if (d->end_steps++ > 0 && (http_server_pending(d->http) == 0 || d->end_steps > END_MS / STEP_MS)) {
+    /* one more step after the last answer was given, so that it gets out, and none that might not */
+    if (d->last_step) {
         event_base_loopbreak(d->base);
         return;
+    }
+    if (http_server_pending(d->http) == 0 || ++d->end_steps > END_MS / STEP_MS) {
+        d->last_step = true;
+        http_server_withhold(d->http);
     }
     if (event_add(d->ending, &step) != 0)
         event_base_loopbreak(d->base); /* at once, then */
@@ -261,6 +265,8 @@ void daemon_free(struct daemon *d)
         service_stop(d->service);
     if (d->keeper != NULL)
         keeper_stop(d->keeper);
+    if (d->http != NULL)
+        http_server_withhold(d->http); /* the store gives its last answers, which nothing sends any more */
     store_queue_free(d->queue);
     if (d->http != NULL)
         http_server_close(d->http);

@@ -184,13 +184,22 @@ void http_answer_json(struct http_exchange *x, const char *json)
         evbuffer_free(body);
 }
 
+/* Why what is answered now would not reach the client; NULL: it will, as far as can be known. */
+static const char *why_lost(const struct http_exchange *x)
+{
+    if (http_server_withholds(x->server))
+        return "this key source is ending; the client has not got the key";
+    return client_gone(x->req) ? "the client is gone; it has not got the key" : NULL;
+}
+
 bool http_answer_secret(struct http_exchange *x, char *json, size_t len)
 {
     struct evbuffer *body = NULL;
+    const char *lost = why_lost(x);
 
-    if (client_gone(x->req)) {
+    if (lost != NULL) {
         secmem_free(json);
-        finish(x, 503, "the client is gone; it has not got the key", NULL);
+        finish(x, 503, lost, NULL);
         return false;
     }
     body = evbuffer_new();

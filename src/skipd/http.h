@@ -40,7 +40,7 @@ void http_note(struct http_exchange *x, enum request_kind kind, const char *remo
 void http_answer_json(struct http_exchange *x, const char *json);
 
 /* Answers with a JSON text of `len` bytes in memory of secmem_alloc(), which is taken over and wiped once it
- * is sent. False: the client is gone, and nothing of it has been sent. */
+ * is sent. False: nothing of it has been sent, since the client is gone, or the server about to end. */
 bool http_answer_secret(struct http_exchange *x, char *json, size_t len);
 
 /* Answers with this status and the reason, {"error": reason} or as the dialect says. */
@@ -74,6 +74,9 @@ void http_server_stop(struct http_server *s);
 
 /* Requests that are not answered yet. */
 size_t http_server_pending(const struct http_server *s);
+
+/* Gives no secrets from now on: the event loop that would send them is about to end, or has ended. */
+void http_server_withhold(struct http_server *s);
 
 /* Closes the connections. No exchange may be unanswered. */
 void http_server_close(struct http_server *s);

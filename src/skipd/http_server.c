@@ -38,7 +38,7 @@ struct http_server {
     struct connection *connections;
     size_t n_connections;
     struct quotas *quotas;
-    bool stopped, full;
+    bool stopped, full, withholds;
     size_t pending;
 };
 
@@ -55,6 +55,11 @@ struct service *http_server_service(const struct http_server *s)
 bool http_server_is_stopped(const struct http_server *s)
 {
     return s->stopped;
+}
+
+bool http_server_withholds(const struct http_server *s)
+{
+    return s->withholds;
 }
 
 void http_server_count(struct http_server *s, int more)
@@ -348,6 +353,11 @@ void http_server_stop(struct http_server *s)
 size_t http_server_pending(const struct http_server *s)
 {
     return s->pending;
+}
+
+void http_server_withhold(struct http_server *s)
+{
+    s->withholds = true;
 }
 
 void http_server_close(struct http_server *s)

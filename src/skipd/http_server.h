@@ -35,6 +35,7 @@ struct connection {
 const struct skipd_conf *http_server_conf(const struct http_server *s);
 struct service *http_server_service(const struct http_server *s);
 bool http_server_is_stopped(const struct http_server *s);
+bool http_server_withholds(const struct http_server *s);
 
 /* Counts requests that are being handled. */
 void http_server_count(struct http_server *s, int more);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What happens to a store and to time: damage in a value and in the file, a wall clock that jumps."""
+"""What happens to a store and to time: damage in a value and in the file, a disk that hangs, a wall clock that jumps."""
+import http.client
 import os
+import signal
 import struct
+import threading
 import time
 import unittest
 
@@ -53,6 +56,48 @@ class Damage(PairCase):
         with self.assertRaises(AssertionError):
             self.bob.start()
         self.assertIn("store: ", self.bob.log()[-600:])
+
+
+@unittest.skipIf(os.environ.get("SKIPD_SANITIZED"), "the sanitizers want to be loaded first")
+class SlowDisk(PairCase):
+    start_both = False
+
+    def test_end_while_the_disk_hangs(self):
+        # a key whose erasing is done only when nobody can be answered any more stays for its client
+        held = os.path.join(self.directory, "held")
+        self.bob.environment = {"LD_PRELOAD": os.environ["HELD_SYNC_LIBRARY"], "HELD_SYNC": held}
+        self.alice.start()
+        self.bob.start()
+        self.alice.wait_log("peer 'Bob': link is up")
+        new, answers = self.a.new_key("Bob")[1], []
+        client = self.client("enc-b", self.bob, timeout=30)
+        self.assertEqual(client.get("/capabilities")[0], 200)
+        with open(held, "wb"):
+            pass
+
+        def ask():
+            try:
+                answers.append(client.by_id(new["keyId"], "Alice"))
+            except (OSError, http.client.HTTPException) as e:
+                answers.append(e)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        end = time.monotonic() + 20
+        while os.path.getsize(held) == 0:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        self.bob.process.send_signal(signal.SIGTERM)
+        while os.path.exists(self.bob.file("ready")):  # removed when no more is answered
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        os.unlink(held)
+        self.assertEqual(self.bob.process.wait(timeout=20), 0)
+        asking.join(20)
+        self.assertEqual(len(answers), 1)
+        self.assertIsInstance(answers[0], Exception)
+        self.bob.start()
+        self.assertEqual(self.b.by_id(new["keyId"], "Alice"), (200, new))
 
 
 @unittest.skipIf(os.environ.get("SKIPD_SANITIZED"), "the sanitizers want to be loaded first")
