@@ -113,7 +113,8 @@ bool seal_close(const struct seal *s, const struct seal_label *label, struct spa
     return ok;
 }
 
-bool seal_open(const struct seal *s, const struct seal_label *label, struct span sealed, uint8_t *out)
+enum seal_result seal_open(const struct seal *s, const struct seal_label *label, struct span sealed,
+                           uint8_t *out)
 {
     EVP_CIPHER_CTX *cipher = NULL;
     EVP_CIPHER *aes = NULL;
@@ -122,9 +123,10 @@ bool seal_open(const struct seal *s, const struct seal_label *label, struct span
     size_t value_len = sealed.len - SEAL_OVERHEAD;
     int len = 0, last = 0;
     bool ok = false;
+    enum seal_result result = SEAL_FAILED;
 
-    if (sealed.len < SEAL_OVERHEAD || value_len > SECRET_MAX)
-        return false;
+    if (sealed.len <= SEAL_OVERHEAD || value_len > SECRET_MAX)
+        return SEAL_DAMAGED;
     memcpy(tag, sealed.data + NONCE_LEN + value_len, TAG_LEN);
     cipher = EVP_CIPHER_CTX_new();
     aes = EVP_CIPHER_fetch(crypto_context(), "AES-256-GCM", NULL);
@@ -132,14 +134,18 @@ bool seal_open(const struct seal *s, const struct seal_label *label, struct span
     ok = cipher != NULL && aes != NULL && key != NULL && value_key(s, label->id, key) &&
          EVP_CipherInit_ex2(cipher, aes, key, sealed.data, 0, NULL) == 1 && label_add(cipher, label) &&
          EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, tag) == 1 &&
-         EVP_CipherUpdate(cipher, out, &len, sealed.data + NONCE_LEN, (int)value_len) == 1 &&
-         EVP_CipherFinal_ex(cipher, out + len, &last) == 1 && len + last == (int)value_len;
-    if (!ok)
+         EVP_CipherUpdate(cipher, out, &len, sealed.data + NONCE_LEN, (int)value_len) == 1;
+    /* only the end compares the tag */
+    if (ok)
+        result = EVP_CipherFinal_ex(cipher, out + len, &last) == 1 && len + last == (int)value_len
+                     ? SEAL_OPENED
+                     : SEAL_DAMAGED;
+    if (result != SEAL_OPENED)
         OPENSSL_cleanse(out, value_len);
     EVP_CIPHER_CTX_free(cipher);
     EVP_CIPHER_free(aes);
     secmem_free(key);
-    return ok;
+    return result;
 }
 
 /* ---- the store's own ---- */
@@ -170,11 +176,16 @@ struct seal *seal_for_store(const struct store_kind *kind, struct store *store,
     }
     if (r != STORE_OK)
         goto bad;
-    if (!seal_open(seal, &label, (struct span){check, sizeof check}, opened)) {
+    switch (seal_open(seal, &label, (struct span){check, sizeof check}, opened)) {
+    case SEAL_OPENED:
+        return seal;
+    case SEAL_DAMAGED:
         fault_set(fault, "store: it was made with another master key");
-        goto bad;
+        break;
+    case SEAL_FAILED:
+        fault_set(fault, "no memory for the store key");
+        break;
     }
-    return seal;
 bad:
     seal_free(seal);
     return NULL;

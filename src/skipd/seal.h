@@ -43,8 +43,14 @@ struct seal_label {
 /* Seals `value` into `out`, which has value.len + SEAL_OVERHEAD bytes. Thread-safe. False: OpenSSL failed. */
 bool seal_close(const struct seal *s, const struct seal_label *label, struct span value, uint8_t *out);
 
-/* Opens a sealed value into `out`, which has sealed.len - SEAL_OVERHEAD bytes. Thread-safe. False: damaged,
- * or another key or label. */
-bool seal_open(const struct seal *s, const struct seal_label *label, struct span sealed, uint8_t *out);
+enum seal_result {
+    SEAL_OPENED,
+    SEAL_DAMAGED, /* or of another key or label: it can never be opened */
+    SEAL_FAILED,  /* no memory, or OpenSSL failed: it may be opened another time */
+};
+
+/* Opens a sealed value into `out`, which has sealed.len - SEAL_OVERHEAD bytes. Thread-safe. */
+enum seal_result seal_open(const struct seal *s, const struct seal_label *label, struct span sealed,
+                           uint8_t *out);
 
 #endif

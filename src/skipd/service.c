@@ -249,7 +249,7 @@ void service_key_by_id(struct service *s, const struct skipd_client *client, con
 static enum sync_result same_key(const struct keeping *k)
 {
     struct seal_label label = label_of(&k->op.row);
-    enum sync_result r = SYNC_CONFLICT;
+    enum sync_result r = SYNC_FAILED;
     uint8_t *key = NULL;
 
     if (k->op.row.found_len != k->key_len + SEAL_OVERHEAD)
@@ -257,9 +257,16 @@ static enum sync_result same_key(const struct keeping *k)
     key = secmem_alloc(k->key_len);
     if (key == NULL)
         return SYNC_FAILED;
-    if (seal_open(k->service->seal, &label, (struct span){k->op.row.found, k->op.row.found_len}, key) &&
-        CRYPTO_memcmp(key, k->key, k->key_len) == 0)
-        r = SYNC_OK;
+    switch (seal_open(k->service->seal, &label, (struct span){k->op.row.found, k->op.row.found_len}, key)) {
+    case SEAL_OPENED:
+        r = CRYPTO_memcmp(key, k->key, k->key_len) == 0 ? SYNC_OK : SYNC_CONFLICT;
+        break;
+    case SEAL_DAMAGED:
+        r = SYNC_CONFLICT;
+        break;
+    case SEAL_FAILED:
+        break;
+    }
     secmem_free(key);
     return r;
 }
@@ -393,7 +400,7 @@ struct service *service_new(struct event_base *base, struct store_queue *queue, 
 {
     struct service *s = calloc(1, sizeof *s);
 
-    if (s == NULL || (s->deliveries = deliveries_new(queue, seal)) == NULL) {
+    if (s == NULL || (s->deliveries = deliveries_new(base, queue, seal)) == NULL) {
         free(s);
         return NULL;
     }
@@ -493,6 +500,7 @@ void service_stop(struct service *s)
         link_free(s->now.ways[i].link, "is not asked any more: this key source is ending");
         s->now.ways[i].link = NULL;
     }
+    deliveries_stop(s->deliveries);
 }
 
 void service_free(struct service *s)

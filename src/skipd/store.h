@@ -47,6 +47,7 @@ struct store_row {
     uint64_t limit;                  /* put: rows that there may be, with this one */
     uint8_t found[STORE_SEALED_MAX]; /* take, put: what was stored */
     size_t found_len;
+    uint64_t left_ms; /* take: how long it would have been there yet */
 };
 
 struct store; /* each kind's own */

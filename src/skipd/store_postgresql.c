@@ -55,8 +55,9 @@ static const char *const STATEMENT_TEXT[STATEMENTS] = {
     [TAKE] = "WITH gone AS (DELETE FROM skipd_value WHERE id IN (SELECT id FROM skipd_key WHERE " ROW_OF_TWO
              ") RETURNING id, value),"
              " mark AS (UPDATE skipd_key k SET taker = $4, expires = expires + " TOMBSTONE_GRACE
-             " FROM gone WHERE k.id = gone.id)"
-             " SELECT value FROM gone",
+             " FROM gone WHERE k.id = gone.id"
+             " RETURNING k.expires - " TOMBSTONE_GRACE " - statement_timestamp() AS rest)"
+             " SELECT value, (extract(epoch FROM rest) * 1000)::bigint::text FROM gone, mark",
     [LOCK] = "SELECT 1 FROM skipd_key WHERE id = $1 FOR UPDATE",
     [RESTORE] = "WITH k AS (UPDATE skipd_key SET taker = NULL, expires = expires - " TOMBSTONE_GRACE
                 " WHERE id = $1 AND taker = $3 AND expires - " TOMBSTONE_GRACE
@@ -321,6 +322,7 @@ static enum store_result postgresql_take(struct store *s, struct store_row *row,
             result = STORE_FAILED;
         }
     } else if (value_copy(r, row->found, &row->found_len, fault)) {
+        row->left_ms = pg_number(r, 1);
         if (taken_note(s, row)) {
             result = STORE_OK;
             s->waiting -= s->waiting > 0;

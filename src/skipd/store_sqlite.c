@@ -403,12 +403,14 @@ static bool column_is(sqlite3_stmt *st, int column, const char *text)
     return have != NULL && strcmp(have, text) == 0;
 }
 
-/* What is there under row's ID? STORE_EXISTS (its value then is in row->found), STORE_DELIVERED,
+/* What is there under row's ID? STORE_EXISTS (its value then is in row->found, and for how long it is
+ * there yet in row->left_ms), STORE_DELIVERED,
  * STORE_NOT_FOUND (nothing; or something expired or of other systems: then *others) or STORE_FAILED. */
 static enum store_result look(struct store *s, struct store_row *row, bool *others, struct fault *fault)
 {
     sqlite3_stmt *st = s->statements[LOOK];
     enum store_result r = STORE_NOT_FOUND;
+    int64_t left_ms = 0;
     int step = 0;
     size_t len = 0;
 
@@ -418,8 +420,8 @@ static enum store_result look(struct store *s, struct store_row *row, bool *othe
     step = step_next(s, st);
     if (step == SQLITE_ROW) {
         len = (size_t)sqlite3_column_bytes(st, 0);
-        if (!column_is(st, 1, row->initiator) || !column_is(st, 2, row->responder) ||
-            sqlite3_column_int64(st, 3) <= store_clock_now().boot_ms) {
+        left_ms = sqlite3_column_int64(st, 3) - store_clock_now().boot_ms;
+        if (!column_is(st, 1, row->initiator) || !column_is(st, 2, row->responder) || left_ms <= 0) {
             *others = true;
         } else if (sqlite3_column_type(st, 0) == SQLITE_NULL) {
             r = STORE_DELIVERED;
@@ -428,6 +430,7 @@ static enum store_result look(struct store *s, struct store_row *row, bool *othe
             r = STORE_FAILED;
         } else {
             row->found_len = len;
+            row->left_ms = (uint64_t)left_ms;
             r = blob_copy(s, st, row->found, len, fault) ? STORE_EXISTS : STORE_FAILED;
         }
     } else if (step != SQLITE_DONE) {

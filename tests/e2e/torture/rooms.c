@@ -192,7 +192,7 @@ static void take(const struct store_kind *kind, struct store *store, const struc
         return;
     }
     right(row.found_len == value.len + SEAL_OVERHEAD, "another length");
-    if (went(seal_open(seal, label, (struct span){row.found, row.found_len}, out)))
+    if (went(seal_open(seal, label, (struct span){row.found, row.found_len}, out) == SEAL_OPENED))
         right(memcmp(out, value.data, value.len) == 0, "another key");
     row.sealed_len = row.found_len;
     memcpy(row.sealed, row.found, row.found_len);

@@ -1,11 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "skipd/seal.h"
 
+#include "failing.h"
+
+#include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+void *__real_secmem_alloc(size_t len);
+void *__wrap_secmem_alloc(size_t len);
+EVP_CIPHER_CTX *__real_EVP_CIPHER_CTX_new(void);
+EVP_CIPHER_CTX *__wrap_EVP_CIPHER_CTX_new(void);
+
+void *__wrap_secmem_alloc(size_t len)
+{
+    return failing_now() ? NULL : __real_secmem_alloc(len);
+}
+
+EVP_CIPHER_CTX *__wrap_EVP_CIPHER_CTX_new(void)
+{
+    return failing_now() ? NULL : __real_EVP_CIPHER_CTX_new();
+}
 
 static const uint8_t SALT[SEAL_SALT_LEN] = "0123456789abcdef";
 static const uint8_t ID[16] = {1, 2, 3};
@@ -41,7 +59,8 @@ static void opens_what_it_closed(void **state)
         uint8_t sealed[1024 + SEAL_OVERHEAD], opened[1024];
 
         assert_true(seal_close(s, &l, (struct span){value, sizes[i]}, sealed));
-        assert_true(seal_open(s, &l, (struct span){sealed, sizes[i] + SEAL_OVERHEAD}, opened));
+        assert_int_equal(seal_open(s, &l, (struct span){sealed, sizes[i] + SEAL_OVERHEAD}, opened),
+                         SEAL_OPENED);
         assert_memory_equal(opened, value, sizes[i]);
     }
     seal_free(s);
@@ -72,12 +91,12 @@ static void notices_damage(void **state)
     for (size_t i = 0; i < sizeof sealed; i++) {
         sealed[i] ^= 0x40;
         memset(opened, 1, sizeof opened);
-        assert_false(seal_open(s, &l, (struct span){sealed, sizeof sealed}, opened));
+        assert_int_equal(seal_open(s, &l, (struct span){sealed, sizeof sealed}, opened), SEAL_DAMAGED);
         assert_memory_equal(opened, zeros, sizeof zeros);
         sealed[i] ^= 0x40;
     }
     for (size_t len = 0; len < sizeof sealed; len++)
-        assert_false(seal_open(s, &l, (struct span){sealed, len}, opened));
+        assert_int_equal(seal_open(s, &l, (struct span){sealed, len}, opened), SEAL_DAMAGED);
     seal_free(s);
 }
 
@@ -97,8 +116,9 @@ static void belongs_to_its_label(void **state)
     (void)state;
     assert_true(seal_close(s, &l, VALUE_SPAN, sealed));
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        assert_false(seal_open(s, &others[i], (struct span){sealed, sizeof sealed}, opened));
-    assert_true(seal_open(s, &l, (struct span){sealed, sizeof sealed}, opened));
+        assert_int_equal(seal_open(s, &others[i], (struct span){sealed, sizeof sealed}, opened),
+                         SEAL_DAMAGED);
+    assert_int_equal(seal_open(s, &l, (struct span){sealed, sizeof sealed}, opened), SEAL_OPENED);
     seal_free(s);
 }
 
@@ -112,14 +132,41 @@ static void needs_the_same_master_key_and_salt(void **state)
 
     (void)state;
     assert_true(seal_close(s, &l, VALUE_SPAN, sealed));
-    assert_true(seal_open(same, &l, (struct span){sealed, sizeof sealed}, opened));
-    assert_false(seal_open(key, &l, (struct span){sealed, sizeof sealed}, opened));
-    assert_false(seal_open(salt, &l, (struct span){sealed, sizeof sealed}, opened));
+    assert_int_equal(seal_open(same, &l, (struct span){sealed, sizeof sealed}, opened), SEAL_OPENED);
+    assert_int_equal(seal_open(key, &l, (struct span){sealed, sizeof sealed}, opened), SEAL_DAMAGED);
+    assert_int_equal(seal_open(salt, &l, (struct span){sealed, sizeof sealed}, opened), SEAL_DAMAGED);
     seal_free(s);
     seal_free(same);
     seal_free(key);
     seal_free(salt);
     seal_free(NULL);
+}
+
+/* What fails now may be opened another time, and is not taken for damaged. */
+static void tells_failure_from_damage(void **state)
+{
+    static const uint8_t zeros[sizeof VALUE];
+    struct seal *s = seal_of("master", SALT);
+    const struct seal_label l = label();
+    uint8_t sealed[sizeof VALUE + SEAL_OVERHEAD], opened[sizeof VALUE];
+    enum seal_result r = SEAL_FAILED;
+    long n = 0;
+
+    (void)state;
+    assert_true(seal_close(s, &l, VALUE_SPAN, sealed));
+    for (; n < 100; n++) {
+        memset(opened, 1, sizeof opened);
+        failing_after = n;
+        r = seal_open(s, &l, (struct span){sealed, sizeof sealed}, opened);
+        if (!failing_end())
+            break;
+        assert_int_equal(r, SEAL_FAILED);
+        assert_memory_equal(opened, zeros, sizeof zeros);
+    }
+    assert_in_range(n, 2, 99);
+    assert_int_equal(r, SEAL_OPENED);
+    assert_memory_equal(opened, VALUE, sizeof VALUE);
+    seal_free(s);
 }
 
 int main(void)
@@ -130,6 +177,7 @@ int main(void)
         cmocka_unit_test(notices_damage),
         cmocka_unit_test(belongs_to_its_label),
         cmocka_unit_test(needs_the_same_master_key_and_salt),
+        cmocka_unit_test(tells_failure_from_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,7 @@ static void a_key_is_taken_once(void **state)
     assert_int_equal(one(s, kind->take, &again), STORE_OK);
     assert_int_equal(again.found_len, r.sealed_len);
     assert_memory_equal(again.found, r.sealed, r.sealed_len);
+    assert_in_range(again.left_ms, r.ttl_ms - 30000, r.ttl_ms);
     assert_int_equal(kind->waiting(s), 0);
     assert_int_equal(one(s, kind->take, &again), STORE_DELIVERED);
     assert_int_equal(again.found_len, 0);
