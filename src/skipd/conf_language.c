@@ -429,7 +429,11 @@ static const struct config_command COMMANDS[] = {
      "skipd-master-key.",
      apply_master_key, NULL},
     {CONFIG_IN(TOP), "max-keys <N:1-1000000000>", 0, CONFIG_ONCE,
-     "Keys that may wait at once.\nDefault 1000000.", apply_max_keys, NULL},
+     "Keys that may wait at once; more are refused until some are fetched or have expired.\nThe IDs of "
+     "fetched keys are kept until these would have expired, and a minute longer: N of them, or 1000000 if "
+     "that is more. Where more keys than that are fetched in one lifetime, N has to be bigger.\nDefault "
+     "1000000.",
+     apply_max_keys, NULL},
     {CONFIG_IN(TOP), "lifetime <SECONDS:1-604000>", 0, CONFIG_ONCE,
      "How long a key can be fetched by its ID after it was given to the initiator.\nDefault 3600.",
      apply_lifetime, NULL},

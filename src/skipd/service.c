@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Delivered keys whose IDs may be kept: as many as keys may wait, and no fewer than this. */
+#define DELIVERED_MIN 1000000
+
 /* The way to a peer. */
 struct way {
     struct link *link; /* NULL: it has no address */
@@ -345,6 +348,7 @@ void service_keep(struct service *s, const struct skipd_peer *from, const struct
     copy_id(row->responder, put->responder);
     row->ttl_ms = (uint64_t)put->ttl_s * 1000;
     row->limit = s->now.conf->max_keys;
+    row->limit_rows = row->limit + (row->limit > DELIVERED_MIN ? row->limit : DELIVERED_MIN);
     row->sealed_len = put->key.len + SEAL_OVERHEAD;
     label = label_of(row);
     if (seal_close(s->seal, &label, put->key, row->sealed) && store_queue_add(s->queue, &k->op))

@@ -25,7 +25,7 @@ enum store_result {
     STORE_DELIVERED, /* take, put: this key has been taken already */
     STORE_EXISTS, /* put: a row with this ID is there; its value is in `found`, or found_len is 0 if it is of
                      other systems */
-    STORE_FULL,   /* put: as many keys as configured are waiting */
+    STORE_FULL,   /* put: as many keys as configured are waiting, or there are as many rows as may be */
     STORE_FAILED, /* the storage itself: the reason is in the fault */
 };
 
@@ -43,8 +43,9 @@ struct store_row {
     char responder[SYSTEM_ID_MAX + 1];
     uint8_t sealed[STORE_SEALED_MAX]; /* put, restore: what to store */
     size_t sealed_len;
-    uint64_t ttl_ms;                 /* put: how long from now */
-    uint64_t limit;                  /* put: rows that there may be, with this one */
+    uint64_t ttl_ms;     /* put: how long from now */
+    uint64_t limit;      /* put: keys that may wait, with this one */
+    uint64_t limit_rows; /* put: rows that there may be, with this one; those of delivered keys, too */
     uint8_t found[STORE_SEALED_MAX]; /* take, put: what was stored */
     size_t found_len;
     uint64_t left_ms; /* take: how long it would have been there yet */

@@ -27,8 +27,10 @@
 /* A tombstone outlives its key by this: longer than a repeated put can be on its way. Else a put that is read
  * after all that would bring a delivered key back. */
 #define TOMBSTONE_GRACE "interval '60 s'"
-/* How often rows are counted, since others add and delete, too. */
-#define COUNT_EVERY_MS 5000
+/* How often rows are counted, since others add and delete, too; and how often if there seem to be too many.
+ */
+#define COUNT_EVERY_MS     5000
+#define COUNT_WHEN_FULL_MS 1000
 /* By how much the database's clock may differ from ours, over the time between two looks at it. */
 #define CLOCK_STEP_MS 2000
 
@@ -250,6 +252,11 @@ static enum store_result look(struct store *s, struct store_row *row, struct fau
     return result;
 }
 
+static bool is_full(const struct store *s, const struct store_row *row)
+{
+    return s->waiting >= row->limit || s->rows >= row->limit_rows;
+}
+
 static enum store_result postgresql_put(struct store *s, struct store_row *row, struct fault *fault)
 {
     enum store_result result = STORE_OK;
@@ -259,7 +266,10 @@ static enum store_result postgresql_put(struct store *s, struct store_row *row, 
     char ttl[24];
 
     row->found_len = 0;
-    if (s->rows >= row->limit) {
+    /* others may have made room */
+    if (is_full(s, row) && clock_ms() - s->counted_at > COUNT_WHEN_FULL_MS && !count_rows(s, fault))
+        return STORE_FAILED;
+    if (is_full(s, row)) {
         result = look(s, row, fault);
         return result == STORE_NOT_FOUND ? STORE_FULL : result;
     }

@@ -453,7 +453,7 @@ static enum store_result sqlite_put(struct store *s, struct store_row *row, stru
         return r;
     if (others) /* a key ID means one key: never overwritten */
         return STORE_EXISTS;
-    if (s->rows >= row->limit)
+    if (s->waiting >= row->limit || s->rows >= row->limit_rows)
         return STORE_FULL;
     bind_blob(s, PUT, 1, row->id, row->id_len);
     bound(s, sqlite3_bind_text(st, 2, row->initiator, -1, SQLITE_STATIC));

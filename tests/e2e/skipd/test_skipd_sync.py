@@ -220,6 +220,12 @@ class Full(PairCase):
         self.assertEqual(status, 503)
         self.assertIn("holds as many keys as it can", answer["error"])
         self.assertEqual(self.b.by_id(new[0]["keyId"], "Alice"), (200, new[0]))
+        # what was fetched makes room, however often
+        for _ in range(7):
+            status, new[0] = self.a.new_key("Bob")
+            self.assertEqual(status, 200)
+            self.assertEqual(self.a.new_key("Bob")[0], 503)
+            self.assertEqual(self.b.by_id(new[0]["keyId"], "Alice"), (200, new[0]))
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ static void type6_flow(const char *unused)
 static bool put(const struct store_kind *kind, struct store *store, const struct seal *seal,
                 const struct seal_label *label, struct span value)
 {
-    struct store_row row = {.id_len = label->id.len, .ttl_ms = 60000, .limit = 1000};
+    struct store_row row = {.id_len = label->id.len, .ttl_ms = 60000, .limit = 1000, .limit_rows = 1000};
     struct fault fault = {""};
 
     memcpy(row.id, label->id.data, label->id.len);

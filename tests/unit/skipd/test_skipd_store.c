@@ -59,11 +59,12 @@ static int remove_directory(void **state)
     return kind == &store_sqlite ? rmdir(directory) : 0;
 }
 
-static uint64_t limit; /* of the rows of the test at hand */
+static uint64_t limit, limit_rows; /* of the rows of the test at hand */
 
-static struct store *reopen(struct store *s, uint64_t rows)
+static struct store *reopen(struct store *s, uint64_t keys)
 {
-    limit = rows;
+    limit = keys;
+    limit_rows = 2 * keys;
     if (s != NULL)
         kind->close(s);
     s = kind->open(path, &fault);
@@ -75,6 +76,7 @@ static struct store *reopen(struct store *s, uint64_t rows)
 static struct store_row row(unsigned n)
 {
     struct store_row r = {.limit = limit,
+                          .limit_rows = limit_rows,
                           .id_len = 16,
                           .initiator = "Alice",
                           .responder = "Bob",
@@ -193,17 +195,67 @@ static void a_rollback_leaves_nothing(void **state)
     assert_int_equal(one(s, kind->take, &second), STORE_NOT_FOUND);
     assert_int_equal(one(s, kind->take, &r), STORE_OK);
     /* and it is counted right against the limit */
-    for (unsigned n = 3; n < 5; n++) {
+    for (unsigned n = 3; n < 6; n++) {
         r = row(n);
         assert_int_equal(one(s, kind->put, &r), STORE_OK);
     }
-    r = row(5);
-    assert_int_equal(one(s, kind->put, &r), STORE_FULL);
-    s = reopen(s, 4);
-    r = row(5);
-    assert_int_equal(one(s, kind->put, &r), STORE_OK);
     r = row(6);
     assert_int_equal(one(s, kind->put, &r), STORE_FULL);
+    s = reopen(s, 4);
+    r = row(6);
+    assert_int_equal(one(s, kind->put, &r), STORE_OK);
+    r = row(7);
+    assert_int_equal(one(s, kind->put, &r), STORE_FULL);
+    kind->close(s);
+}
+
+static enum store_result put_of(struct store *s, unsigned n)
+{
+    struct store_row r = row(n);
+
+    return one(s, kind->put, &r);
+}
+
+static enum store_result take_of(struct store *s, unsigned n)
+{
+    struct store_row r = row(n);
+
+    return one(s, kind->take, &r);
+}
+
+/* Those that wait have their bound, and all rows another one. */
+static void delivered_keys_take_no_place(void **state)
+{
+    struct store *s = reopen(NULL, 2);
+    struct store_row r = row(4);
+
+    (void)state;
+    limit_rows = 6;
+    for (unsigned n = 0; n < 4; n++) {
+        assert_int_equal(put_of(s, n), STORE_OK);
+        assert_int_equal(take_of(s, n), STORE_OK);
+    }
+    assert_int_equal(put_of(s, 4), STORE_OK);
+    assert_int_equal(put_of(s, 5), STORE_OK);
+    assert_int_equal(put_of(s, 6), STORE_FULL);
+    assert_int_equal(put_of(s, 5), STORE_EXISTS); /* what is there already is told as ever */
+    assert_int_equal(put_of(s, 0), STORE_DELIVERED);
+    limit_rows = 7;
+    assert_int_equal(put_of(s, 6), STORE_FULL); /* two wait */
+    assert_int_equal(take_of(s, 4), STORE_OK);
+    limit_rows = 6;
+    assert_int_equal(put_of(s, 6), STORE_FULL); /* one waits, but there are six rows */
+    s = reopen(s, 2);
+    limit_rows = 6;
+    assert_int_equal(put_of(s, 6), STORE_FULL);
+    limit_rows = 7;
+    assert_int_equal(put_of(s, 6), STORE_OK);
+    /* what is given back waits again */
+    assert_true(kind->begin(s, &fault));
+    assert_int_equal(kind->restore(s, &r, &fault), kind == &store_sqlite ? STORE_OK : STORE_NOT_FOUND);
+    assert_true(kind->commit(s, &fault));
+    limit_rows = 8;
+    assert_int_equal(put_of(s, 7), STORE_FULL);
     kind->close(s);
 }
 
@@ -399,6 +451,7 @@ int main(void)
         cmocka_unit_test_teardown(a_key_belongs_to_two_systems, clean),
         cmocka_unit_test_teardown(a_take_can_be_undone, clean),
         cmocka_unit_test_teardown(a_rollback_leaves_nothing, clean),
+        cmocka_unit_test_teardown(delivered_keys_take_no_place, clean),
         cmocka_unit_test_teardown(keys_expire, clean),
         cmocka_unit_test_teardown(a_tombstone_outlives_its_key, clean),
         cmocka_unit_test_teardown(facts_are_kept, clean),
