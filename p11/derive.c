@@ -71,7 +71,6 @@ static CK_RV begin(struct derivation *d, size_t len)
     if (!secret_open(policy_secret(d->base), &d->base_view) ||
         (d->second != NULL && !secret_open(policy_secret(d->second), &d->second_view)))
         return CKR_HOST_MEMORY;
-    policy_use(d->slot, d->base);
     return CKR_OK;
 }
 
@@ -85,15 +84,16 @@ static struct span second_span(const struct derivation *d)
     return (struct span){d->second_view.data, d->second_view.len};
 }
 
-/* May the prf of this key (NULL: none of ours) and these parts be a new key? */
+/* May the prf of this key (NULL: none of ours) and these parts, of which the first may be a key's value, be a
+ * new key? */
 static CK_RV may_make(const struct derivation *d, const struct object *key, enum prf prf,
-                      const struct span *parts, size_t n)
+                      const struct object *part, const struct span *parts, size_t n)
 {
     struct policy_input in = {0};
 
     for (size_t i = 0; i < n; i++)
         policy_input_add(&in, parts[i]);
-    return policy_may_make(d->slot, key, prf, &in);
+    return policy_may_make(d->slot, key, prf, part, &in);
 }
 
 static const uint8_t first_block = 1; /* of prf+ */
@@ -121,7 +121,7 @@ static CK_RV derive_prf_plus(struct derivation *d)
     if (rv != CKR_OK)
         return rv;
     const struct span parts[] = {second_span(d), {p.pSeedData, p.ulSeedDataLen}, {&first_block, 1}};
-    rv = may_make(d, d->base, prf, parts, 3);
+    rv = may_make(d, d->base, prf, d->second, parts, 3);
     if (rv != CKR_OK)
         return rv;
     return prf_plus_for(policy_hot(d->base), prf, base_span(d), parts, 2, d->out, len) ? CKR_OK
@@ -172,7 +172,7 @@ static CK_RV derive_ike_prf(struct derivation *d)
     if (p.bDataAsKey)
         return prf_data_as_key(d, prf, ni, nr, d->out);
     const struct span parts[] = {second_span(d), ni, nr};
-    rv = may_make(d, d->base, prf, parts, 3);
+    rv = may_make(d, d->base, prf, d->second, parts, 3);
     if (rv != CKR_OK)
         return rv;
     return prf_compute_for(policy_hot(d->base), prf, base_span(d), parts, 3, d->out) ? CKR_OK
@@ -212,12 +212,12 @@ static CK_RV hkdf_len(const struct derivation *d, const CK_HKDF_PARAMS *p, enum 
 static CK_RV hkdf_may_make(const struct derivation *d, const CK_HKDF_PARAMS *p, enum prf prf)
 {
     const struct span base = base_span(d), first[] = {{p->pInfo, p->ulInfoLen}, {&first_block, 1}};
-    CK_RV rv = p->bExtract ? may_make(d, d->second, prf, &base, 1) : CKR_OK;
+    CK_RV rv = p->bExtract ? may_make(d, d->second, prf, d->base, &base, 1) : CKR_OK;
 
     if (rv == CKR_OK && p->bExpand)
-        rv = may_make(d, d->base, prf, first, 2);
+        rv = may_make(d, d->base, prf, NULL, first, 2);
     if (rv == CKR_OK && p->bExpand)
-        rv = may_make(d, d->second, prf, first, 2);
+        rv = may_make(d, d->second, prf, NULL, first, 2);
     return rv;
 }
 
@@ -384,6 +384,7 @@ static CK_RV derive(struct derivation *d, CK_SESSION_HANDLE session, CK_OBJECT_H
         rv = derive_by_kind(d);
     if (rv != CKR_OK)
         return rv;
+    policy_use(d->slot, d->base);
     value = secret_draft_finish(&d->draft);
     if (value == NULL)
         return CKR_HOST_MEMORY;

@@ -135,18 +135,31 @@ bool policy_may_mac(const struct slot *s, const struct object *o, enum prf prf, 
 
     if (!kept_inside(s, flags) || (flags & FLAG_FOR_AUTH) != 0)
         return true;
+    if (o->kind == OBJECT_PSK) /* the MAC was begun before the keyring was strict */
+        return false;
     if (policy_configured(o)) /* S | 1 and T | S | n */
         return in->len != size + 1 && in->len != 2 * size + 1;
     return is_identity(in);
 }
 
-CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf,
+/* What is looked at shows in the answer, so nothing is that only the token knows: of a key that the keyring
+ * keeps it need not be, since nobody can ask for a MAC of that; and pieces of other keys are not good for it.
+ */
+CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf, const struct object *part,
                       const struct policy_input *in)
 {
+    const uint32_t flags = part == NULL ? 0 : object_flags(s, part);
+    const bool readable = (flags & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE;
     bool may = true;
 
-    if (o != NULL && o->kind != OBJECT_PSK && kept_inside(s, object_flags(s, o)))
-        may = policy_configured(o) ? in->len == prf_size(prf) + 1 : !is_identity(in);
+    if (o == NULL || o->kind == OBJECT_PSK || !kept_inside(s, object_flags(s, o)))
+        return CKR_OK;
+    if (policy_configured(o))
+        may = in->len == prf_size(prf) + 1;
+    else if (part == NULL || readable || (flags & (FLAG_FROM_CONFIGURED | FLAG_PIECE)) == 0)
+        may = !is_identity(in);
+    else
+        may = (flags & FLAG_INSIDE) != 0;
     return may ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED;
 }
 
@@ -221,18 +234,19 @@ uint32_t policy_derived_flags(const struct slot *s, const struct object *base, c
                         m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE;
     /* Only where values are joined is the second key's history the result's, too. */
     const uint32_t history = m->kind == MECHANISM_CONCAT_KEY ? all : first;
-    /* The caller cannot know a sensitive key that comes from the configuration. Any other he may: one of his
-     * own making has a readable twin (by the same derivation), or is so short that all values can be tried.
-     */
-    const uint32_t unknown = FLAG_FROM_CONFIGURED | FLAG_ALWAYS_SENSITIVE;
     const bool inside = kept_inside(s, any);
     uint32_t flags = policy_asked_flags(t, type, (any & FLAG_SENSITIVE) != 0, (all & FLAG_EXTRACTABLE) != 0,
                                         (any & FLAG_PRIVATE) != 0);
 
-    if (m->kind == MECHANISM_CONCAT_DATA || m->kind == MECHANISM_CONCAT_BEFORE ||
-        (m->kind == MECHANISM_CONCAT_KEY && (all & unknown) != unknown) ||
-        (pieces && (any & FLAG_KNOWN_PARTS) != 0))
+    /* Any key that is joined to another may be known: it has a readable twin (by the same derivation, maybe
+     * from before the keyring was strict), or is so short that all values can be tried. */
+    if (pieces && (m->kind != MECHANISM_EXTRACT || (any & FLAG_KNOWN_PARTS) != 0))
         flags |= FLAG_KNOWN_PARTS;
+    if (pieces)
+        flags |= FLAG_PIECE | (any & FLAG_FOR_AUTH);
+    if (inside && (flags & FLAG_KNOWN_PARTS) == 0 &&
+        (policy_configured(base) || (pieces ? first & FLAG_INSIDE : any & FLAG_INSIDE) != 0))
+        flags |= FLAG_INSIDE;
     /* Pieces of a key are as secret as the key; what a prf makes of it is as the template says, unless the
      * keyring says more. */
     if ((pieces && (any & FLAG_SENSITIVE) != 0) || inside)

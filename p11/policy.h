@@ -61,8 +61,9 @@ bool policy_may_mac(const struct slot *s, const struct object *o, enum prf prf,
                     const struct policy_input *in);
 
 /* May a new key be what the prf makes of that with this key (NULL: with none of ours)? `in`: for prf+ its
- * first input. CKR_OK or CKR_KEY_FUNCTION_NOT_PERMITTED. */
-CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf,
+ * first input, which begins with the value of `part` (NULL: with what the caller gave). CKR_OK or
+ * CKR_KEY_FUNCTION_NOT_PERMITTED. */
+CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf, const struct object *part,
                       const struct policy_input *in);
 
 /* Is this a PPK, a pre-shared key or a key-encryption key of the configuration? */

@@ -36,7 +36,9 @@ enum {
     FLAG_KNOWN_PARTS = 1 << 25, /* parts of the value may be known outside: it was concatenated with such */
     FLAG_DERIVED = 1 << 26,     /* made by C_DeriveKey */
     FLAG_UNWRAPPED = 1 << 27,   /* made by C_UnwrapKey: a key-encryption key and nothing else */
-    FLAG_FOR_AUTH = 1 << 28,    /* prf(PSK, "Key Pad for IKEv2") */
+    FLAG_FOR_AUTH = 1 << 28,    /* prf(PSK, "Key Pad for IKEv2"), or made of parts of that */
+    FLAG_INSIDE = 1 << 29, /* made of a PPK or a PSK by a keyring that keeps it: nobody knows a part of it */
+    FLAG_PIECE = 1 << 30,  /* cut or joined, and so as secret as what it was made of */
 };
 
 /* What a template is for. */

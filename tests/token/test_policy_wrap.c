@@ -183,7 +183,7 @@ static void samples_pieces(CK_OBJECT_HANDLE ppk, const uint8_t *value, size_t le
         sample_piece("piece", CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit, keymat, all + 32, x);
         memcpy(joined, half, 16), memcpy(joined + 16, half, 16);
         sample_piece("joined with itself", CKM_CONCATENATE_BASE_AND_KEY, &first, sizeof first, first, joined,
-                     x);
+                     known_parts);
         memcpy(joined + 16, known, 16);
         sample_piece("joined with a known key", CKM_CONCATENATE_BASE_AND_KEY, &caller, sizeof caller, first,
                      joined, known_parts);

@@ -422,6 +422,86 @@ static void test_macs_are_no_keys(void **state)
     never_both("a key of the caller's", object_import(s, known, 32), true, true, false);
 }
 
+/* ---- what is kept does not show in whether a call is allowed ---- */
+
+static CK_RV with_new_key(CK_OBJECT_HANDLE second)
+{
+    struct template t;
+    CK_OBJECT_HANDLE o = 0;
+    template_hidden(&t, 0);
+    CK_RV rv = derive_prf(s, false, sha256, DERIVE_REKEY, target, second, NULL, 0, NULL, 0, &t, &o);
+    if (rv == CKR_OK)
+        (void)f->C_DestroyObject(s, o);
+    return rv;
+}
+
+static CK_RV with_salt(CK_OBJECT_HANDLE base)
+{
+    CK_HKDF_PARAMS p = {CK_TRUE, CK_FALSE, CKM_SHA256, CKF_HKDF_SALT_KEY, NULL, 0, target, NULL, 0};
+    struct template t;
+    CK_OBJECT_HANDLE o = 0;
+    template_hidden(&t, 0);
+    CK_RV rv = derive_any(s, CKM_HKDF_DERIVE, &p, sizeof p, base, &t, &o);
+    if (rv == CKR_OK)
+        (void)f->C_DestroyObject(s, o);
+    return rv;
+}
+
+/* The same answer for every 16 bytes of a long key, as they are and behind bytes that make an IKE identity of
+ * some of them: as many different values as there are bits. */
+static void all_answered_alike(const char *what, CK_OBJECT_HANDLE from, CK_ULONG bits)
+{
+    CK_BYTE head[] = {1, 0, 0};
+    CK_KEY_DERIVATION_STRING_DATA data = {head, sizeof head};
+    CK_RV first[4] = {0};
+    for (CK_ULONG bit = 0; bit < bits; bit++) {
+        struct template t;
+        CK_OBJECT_HANDLE piece = cut(from, bit, 16), headed = 0;
+        template_hidden(&t, 0);
+        require_ok(derive_any(s, CKM_CONCATENATE_DATA_AND_BASE, &data, sizeof data, piece, &t, &headed));
+        const CK_RV rv[4] = {with_new_key(piece), with_salt(piece), with_new_key(headed), with_salt(headed)};
+        for (size_t i = 0; i < 4; i++) {
+            if (bit == 0)
+                first[i] = rv[i];
+            expect(rv[i] == first[i], "%s: the piece at bit %lu is answered otherwise (%zu)", what, bit, i);
+        }
+        (void)f->C_DestroyObject(s, piece);
+        (void)f->C_DestroyObject(s, headed);
+        guard_release();
+    }
+}
+
+static void test_no_answer_tells(void **state)
+{
+    (void)state;
+    CK_OBJECT_HANDLE kept = 0, own = 0;
+    struct template t;
+    start();
+    template_hidden(&t, 256);
+    require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0,
+                               SEED_32, 32, &t, &kept));
+    all_answered_alike("kept", kept, 2048);
+    own = generate(256);
+    require(own != 0, "no key is generated");
+    all_answered_alike("the caller's own, sensitive", own, 2048);
+}
+
+/* Two of the keyring's own, of which one may be known from before the keyring was strict. */
+static void test_own_helper(void **state)
+{
+    (void)state;
+    CK_OBJECT_HANDLE helper = 0;
+    struct template t;
+    uint8_t ppk[64], value[32];
+    start();
+    template_hidden(&t, 32);
+    require_ok(derive_prf_plus(s, false, sha256, object_by_id(s, MANUAL_3_ID, strlen(MANUAL_3_ID)), 0,
+                               "another seed of 32 bytes as well", 32, &t, &helper));
+    oracle_prf_plus(sha256, ppk, oracle_unhex(MANUAL_3_HEX, ppk, sizeof ppk),
+                    "another seed of 32 bytes as well", 32, value, 32);
+    attack_border(helper, value, 32, "with another of the keyring's own that is known");
+}
+
 /* A KEYMAT of which every byte would be known: T1 = prf(SK_d, Ni|Nr|1), T2 = prf(SK_d, T1|Ni|Nr|2) */
 static void test_keymat_by_macs(void **state)
 {
@@ -448,7 +528,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TOKEN_TEST(test_guessing),         TOKEN_TEST(test_imported_helper), TOKEN_TEST(test_twin_helper),
         TOKEN_TEST(test_short_helpers),    TOKEN_TEST(test_growing_lengths), TOKEN_TEST(test_copies),
-        TOKEN_TEST(test_macs_are_no_keys), TOKEN_TEST(test_keymat_by_macs),
+        TOKEN_TEST(test_macs_are_no_keys), TOKEN_TEST(test_no_answer_tells), TOKEN_TEST(test_own_helper),
+        TOKEN_TEST(test_keymat_by_macs),
     };
     harness_load();
     return cmocka_run_group_tests(tests, NULL, NULL);
