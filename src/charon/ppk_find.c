@@ -29,14 +29,15 @@ static CK_RV search(struct ppk_session *session, CK_ATTRIBUTE *template, CK_ULON
     return ended == CKR_OK ? ended : ppk_rv_text(text, "C_FindObjectsFinal", ended);
 }
 
-/* One attribute of fixed size; false: the object does not have it (or of another size). */
-static bool read_fixed(struct ppk_session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
-                       void *value, CK_ULONG len)
+/* One attribute of fixed size. CKR_OK, CKR_ATTRIBUTE_TYPE_INVALID: the object does not have it, or another
+ * code: it could not be read. */
+static CK_RV read_fixed(struct ppk_session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type,
+                        void *value, CK_ULONG len)
 {
     CK_ATTRIBUTE attribute = {type, value, len};
+    CK_RV rv = session->p11->C_GetAttributeValue(session->handle, handle, &attribute, 1);
 
-    return session->p11->C_GetAttributeValue(session->handle, handle, &attribute, 1) == CKR_OK &&
-           attribute.ulValueLen == len;
+    return rv == CKR_OK && attribute.ulValueLen != len ? CKR_ATTRIBUTE_VALUE_INVALID : rv;
 }
 
 /* A text, terminated; empty if there is none, or one too long or with a NUL in it. */
@@ -52,18 +53,25 @@ static void read_text(struct ppk_session *session, CK_OBJECT_HANDLE handle, CK_A
         memset(text, 0, PPK_NAME_MAX);
 }
 
-static void peer_read(struct ppk_session *session, CK_OBJECT_HANDLE handle, struct ppk_peer *peer)
+/* What cannot be read is not taken for "not required". */
+static CK_RV peer_read(struct ppk_session *session, CK_OBJECT_HANDLE handle, struct ppk_peer *peer,
+                       char text[static PPK_TEXT_MAX])
 {
     CK_BBOOL required = CK_FALSE;
+    CK_RV rv = read_fixed(session, handle, CKA_PPK_KIND, &peer->kind, sizeof peer->kind);
 
-    peer->known = true;
-    peer->native = read_fixed(session, handle, CKA_PPK_KIND, &peer->kind, sizeof peer->kind);
+    peer->native = rv == CKR_OK;
     if (!peer->native)
         peer->kind = PPK_KIND_NONE;
-    if (read_fixed(session, handle, CKA_PPK_REQUIRED, &required, sizeof required) && required)
-        peer->required = true;
+    if (rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID)
+        rv = read_fixed(session, handle, CKA_PPK_REQUIRED, &required, sizeof required);
+    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID)
+        return ppk_rv_text(text, "C_GetAttributeValue", rv);
+    peer->required = required != CK_FALSE;
     read_text(session, handle, CKA_LABEL, peer->name);
     read_text(session, handle, CKA_PPK_LOCAL_SYSTEM_ID, peer->local_system_id);
+    peer->known = true;
+    return CKR_OK;
 }
 
 /* A module without vendor attributes may refuse to search for them: that is "no such peer", not a failure. */
@@ -88,30 +96,8 @@ static CK_RV peer_search(struct ppk_session *session, CK_ATTRIBUTE_TYPE type, vo
     if (means_unknown_attribute(rv))
         return CKR_OK;
     if (rv == CKR_OK && count == 1)
-        peer_read(session, handle, peer);
+        rv = peer_read(session, handle, peer, text);
     return rv;
-}
-
-CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer)
-{
-    struct ppk_peer by_identity = {0}, by_address = {0};
-    unsigned char address[sizeof ask->address];
-    char identity[PPK_NAME_MAX];
-    CK_RV rv = CKR_OK;
-
-    memcpy(address, ask->address, sizeof address);
-    memcpy(identity, ask->identity, sizeof identity);
-    if (identity[0])
-        rv = peer_search(session, CKA_LABEL, identity, strlen(identity), &by_identity, answer->text);
-    if (rv == CKR_OK && ask->address_len)
-        rv = peer_search(session, CKA_PPK_PEER_ADDRESS, address, ask->address_len, &by_address, answer->text);
-    if (rv != CKR_OK)
-        return rv;
-    /* The identity is the more particular of the two; required is what either of them says. */
-    answer->peer = by_identity.known ? by_identity : by_address;
-    answer->peer.required = by_identity.required || by_address.required;
-    answer->fact = answer->peer.known ? PPK_YES : PPK_NO;
-    return CKR_OK;
 }
 
 CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
@@ -126,9 +112,51 @@ CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
 
     if (rv != CKR_OK && !means_unknown_attribute(rv))
         return rv;
-    answer->peer.known = rv == CKR_OK && count == 1;
+    answer->keyring = rv == CKR_OK && count == 1;
     answer->fact = PPK_YES;
     return CKR_OK;
+}
+
+/* Makes capital letters small; false: there are none. */
+static bool lower(char *text)
+{
+    bool any = false;
+
+    for (; *text; text++) {
+        if (*text < 'A' || *text > 'Z')
+            continue;
+        *text = (char)(*text - 'A' + 'a');
+        any = true;
+    }
+    return any;
+}
+
+CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer)
+{
+    struct ppk_peer by_identity = {0}, by_address = {0};
+    unsigned char address[sizeof ask->address];
+    char identity[PPK_NAME_MAX];
+    CK_RV rv = CKR_OK;
+
+    memcpy(address, ask->address, sizeof address);
+    memcpy(identity, ask->identity, sizeof identity);
+    if (identity[0])
+        rv = peer_search(session, CKA_LABEL, identity, strlen(identity), &by_identity, answer->text);
+    /* IKE compares the names of hosts and mailboxes without their case. */
+    if (rv == CKR_OK && !by_identity.known && lower(identity))
+        rv = peer_search(session, CKA_LABEL, identity, strlen(identity), &by_identity, answer->text);
+    if (rv == CKR_OK && ask->address_len)
+        rv = peer_search(session, CKA_PPK_PEER_ADDRESS, address, ask->address_len, &by_address, answer->text);
+    if (rv != CKR_OK)
+        return rv;
+    /* The identity is the more particular of the two; required is what either of them says. */
+    answer->peer = by_identity.known ? by_identity : by_address;
+    answer->peer.required = by_identity.required || by_address.required;
+    answer->keyring = answer->peer.known;
+    if (ask->keyring && !answer->keyring)
+        rv = ppk_find_keyring(session, answer);
+    answer->fact = answer->peer.known ? PPK_YES : PPK_NO;
+    return rv;
 }
 
 CK_RV ppk_find_any(struct ppk_session *session, struct ppk_answer *answer)

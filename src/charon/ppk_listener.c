@@ -3,6 +3,7 @@
 
 #include "ppk_cfg.h"
 #include "ppk_notify.h"
+#include "ppk_peers.h"
 
 static bool send_system_id, accept_system_id;
 
@@ -78,10 +79,21 @@ static void request_received(struct ppk_sa *sa, message_t *message)
         ppk_cfg_adopt(cfg);
 }
 
+/* As initiator: the connection may not say who the peer has to be; now he has. */
+static void response_received(struct ppk_sa *sa, message_t *message)
+{
+    char before[PPK_NAME_MAX];
+
+    memcpy(before, sa->identity, sizeof before);
+    if (ppk_notify_identity_received(sa, message, PLV2_ID_RESPONDER) && strcmp(before, sa->identity) != 0)
+        ppk_sa_lookup(sa, message->get_source(message));
+}
+
 /* The same for IKEv1, which knows no PPKs: whether the peer may come without one. */
 static void ikev1_received(struct ppk_sa *sa, message_t *message)
 {
-    if (ppk_notify_identity_received(sa, message, PLV1_ID) || (!sa->peer.known && !sa->lookups[0]))
+    if (ppk_notify_identity_received(sa, message, PLV1_ID) ||
+        (!is_initiator(sa->ike_sa) && !sa->peer.known && !sa->lookups[0]))
         ppk_sa_lookup(sa, message->get_source(message));
 }
 
@@ -93,6 +105,7 @@ static bool message_hook(listener_t *listener, ike_sa_t *ike_sa, message_t *mess
     struct ppk_sa *sa;
 
     (void)listener;
+    (void)ike_sa;
     if (!plain)
         return TRUE;
     sa = type == IKE_SA_INIT || type == IKE_AUTH || ikev1 ? ppk_sa_current() : NULL;
@@ -100,17 +113,35 @@ static bool message_hook(listener_t *listener, ike_sa_t *ike_sa, message_t *mess
     if (!sa)
         return TRUE;
     if (ikev1) {
-        if (incoming && !is_initiator(ike_sa))
+        if (incoming)
             ikev1_received(sa, message);
         return TRUE;
     }
     if (incoming && message->get_request(message))
         request_received(sa, message);
+    else if (incoming)
+        response_received(sa, message);
     if (incoming && type == IKE_SA_INIT)
         ppk_notify_init_received(sa, message, accept_system_id);
     if (!incoming && type == IKE_SA_INIT && send_system_id)
         ppk_notify_init_sent(sa, message);
     return TRUE;
+}
+
+/* charon compares identities without case, where their kind allows it: the keyring may know the peer by the
+ * name that the connection has for it. (This waits under charon's bus lock, but only where the two differ.)
+ */
+static void expected_identity_look(struct ppk_sa *sa, ike_sa_t *ike_sa)
+{
+    peer_cfg_t *cfg = ike_sa->get_peer_cfg(ike_sa);
+    char said[PPK_NAME_MAX];
+
+    memcpy(said, sa->identity, sizeof said);
+    if (cfg)
+        ppk_cfg_identity(cfg, sa->identity);
+    if (cfg && sa->identity[0] && strcmp(said, sa->identity) != 0)
+        ppk_sa_lookup(sa, ike_sa->get_other_host(ike_sa));
+    memcpy(sa->identity, said, sizeof said);
 }
 
 /* The last word on "required": whatever the connection says, and however the SA came to be without a PPK. */
@@ -119,10 +150,17 @@ static bool authorize(listener_t *listener, ike_sa_t *ike_sa, bool final, bool *
     struct ppk_sa *sa = ppk_sa_get(ike_sa, false);
 
     (void)listener;
-    if (final && sa && !ike_sa->has_condition(ike_sa, COND_PPK) && ppk_sa_required(sa)) {
+    if (!final || ike_sa->has_condition(ike_sa, COND_PPK))
+        return TRUE;
+    if (sa)
+        expected_identity_look(sa, ike_sa);
+    if (sa ? ppk_sa_required(sa) : ppk_peers_keyring()) {
         DBG1(DBG_CFG,
              "ppk: error: the keyring %s a PPK with peer '%s', and the peers agreed on none: refused",
-             sa->peer.required ? "requires" : "may require", sa->peer.known ? sa->peer.name : sa->identity);
+             sa && sa->peer.required ? "requires" : "may require",
+             sa && sa->peer.known ? sa->peer.name
+             : sa                 ? sa->identity
+                                  : "");
         *success = FALSE;
     }
     return TRUE;

@@ -56,6 +56,7 @@ struct ppk_ask {
     unsigned char address[16]; /* PEER */
     size_t address_len;
     char identity[PPK_NAME_MAX];         /* PEER: the remote IKE identity as text, or empty */
+    bool keyring;                        /* PEER: if there is no such peer, are there any? */
     char remote_system_id[PPK_NAME_MAX]; /* FIND, GENERATE: the one the peer sent, or empty: the configured
                                             one */
     unsigned char *id;                   /* FIND: the PPK ID; malloced, freed with the ask */
@@ -71,7 +72,8 @@ struct ppk_ask {
 struct ppk_answer {
     enum ppk_fact fact;
     char text[PPK_TEXT_MAX]; /* why, unless PPK_YES */
-    struct ppk_peer peer;    /* PEER; OPEN: known, if it knows any */
+    struct ppk_peer peer;    /* PEER */
+    bool keyring;            /* OPEN, PEER where it was asked: the token knows peers */
     struct ppk_key key;      /* FIND, GENERATE */
     unsigned char *id;       /* FIND, GENERATE: the PPK ID as the token has it; malloced */
     size_t id_len;

@@ -59,7 +59,6 @@ void ppk_peers_note(const struct ppk_ask *ask, const struct ppk_peer *peer)
     struct place **place = place_of(ask);
 
     memory.mutex->lock(memory.mutex);
-    memory.keyring |= peer->known;
     if (!*place)
         *place = malloc(sizeof **place);
     if (*place) {

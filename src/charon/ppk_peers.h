@@ -15,7 +15,7 @@ void ppk_peers_note(const struct ppk_ask *ask, const struct ppk_peer *peer);
 /* The last answer to the same question. False: there is none. */
 bool ppk_peers_last(const struct ppk_ask *ask, struct ppk_peer *peer);
 
-/* The token has a keyring: it has said so, or once had a peer. */
+/* The token has said that it has a keyring. */
 void ppk_peers_keyring_seen(void);
 bool ppk_peers_keyring(void);
 

@@ -56,7 +56,7 @@ static void token_try(struct ppk_pool *pool, const struct ppk_module_config *con
     if (!job)
         return;
     answer = ppk_job_wait(job);
-    if (answer->peer.known)
+    if (answer->keyring)
         ppk_peers_keyring_seen();
     if (answer->fact == PPK_YES)
         DBG1(DBG_CFG, "ppk: PPKs come from token '%s' of %s",

@@ -56,7 +56,7 @@ void ppk_sa_reset(struct ppk_sa *sa)
         sa->lookups[i] = NULL;
     }
     sa->peer = (struct ppk_peer){0};
-    sa->unknown = false;
+    sa->unknown = sa->missed = false;
 }
 
 static void sa_free(struct ppk_sa *sa)
@@ -134,7 +134,8 @@ void ppk_sa_remove(ike_sa_t *ike_sa)
 
 void ppk_sa_lookup(struct ppk_sa *sa, host_t *other)
 {
-    struct ppk_ask ask = {.op = PPK_OP_PEER};
+    struct ppk_ask ask = {.op = PPK_OP_PEER, .keyring = !ppk_peers_keyring()};
+    struct ppk_job *job;
     chunk_t address = other ? other->get_address(other) : chunk_empty;
 
     if (other && !other->is_anyaddr(other) && address.len <= sizeof ask.address) {
@@ -144,7 +145,9 @@ void ppk_sa_lookup(struct ppk_sa *sa, host_t *other)
     memcpy(ask.identity, sa->identity, sizeof ask.identity);
     if (sa->lookups[0] && sa->lookups[1])
         ppk_sa_peer(sa);
-    sa->lookups[sa->lookups[0] ? 1 : 0] = submit(&ask);
+    job = submit(&ask);
+    sa->lookups[sa->lookups[0] ? 1 : 0] = job;
+    sa->missed |= !job && ppk_peers_keyring();
 }
 
 /* Where the token does not answer, the peer is what it was the last time. One that it was never asked about
@@ -172,6 +175,8 @@ static void lookup_take(struct ppk_sa *sa, struct ppk_job *job)
     bool required = sa->peer.required;
 
     sa->unknown = false;
+    if (answer->keyring)
+        ppk_peers_keyring_seen();
     if (fact == PPK_FAILED)
         fact = lookup_guess(sa, job, answer->text, &peer);
     else
@@ -199,7 +204,7 @@ const struct ppk_peer *ppk_sa_peer(struct ppk_sa *sa)
 
 bool ppk_sa_required(struct ppk_sa *sa)
 {
-    return ppk_sa_peer(sa)->required || sa->unknown;
+    return ppk_sa_peer(sa)->required || sa->unknown || sa->missed;
 }
 
 const char *ppk_id_text(chunk_t id, char text[static PPK_ID_TEXT_MAX])

@@ -9,7 +9,9 @@
 #include <time.h>
 
 /* After a call that did not return in time, nobody else is sent after it for so long. */
+#ifndef HUNG_SECONDS /* a test has less time */
 #define HUNG_SECONDS 10
+#endif
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 
@@ -18,8 +20,9 @@ struct ppk_job {
     struct ppk_job *next;
     struct timespec until;
     enum job_state state;
-    bool held;    /* the caller has not released it */
-    bool overdue; /* the caller was given late instead of the answer */
+    bool held;     /* the caller has not released it */
+    bool given_up; /* the caller was given late instead of the answer */
+    bool overdue;  /* and it was in the module then */
     struct ppk_ask ask;
     struct ppk_answer answer, late;
 };
@@ -140,26 +143,30 @@ static void job_finish_locked(struct ppk_job *job)
     pthread_cond_broadcast(&pool->done);
 }
 
-/* The first job that may be done now, or NULL. Nobody waits any more for one that was released before its
- * turn came: only the end of a PPK is done nevertheless. */
+static void job_unlink_locked(struct ppk_job *job)
+{
+    struct queue *queue = &job->pool->queues[is_fetch(job) ? FETCHES : QUICK];
+    struct ppk_job **at = &queue->first;
+
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    if (!*at)
+        queue->last = at;
+    job->pool->queued--;
+}
+
+/* The first job that may be done now, or NULL. */
 static struct ppk_job *job_pick_locked(struct ppk_pool *pool)
 {
-    for (size_t i = 0; i < QUEUES; i++) {
-        struct queue *queue = &pool->queues[i];
-        struct ppk_job *job;
+    bool fetches = pool->fetching == 0 || pool->fetching + 1 < pool->threads_max;
+    struct ppk_job *job = pool->queues[QUICK].first;
 
-        while ((job = queue->first) &&
-               (i == QUICK || pool->fetching == 0 || pool->fetching + 1 < pool->threads_max)) {
-            pool->queued--;
-            queue->first = job->next;
-            if (!queue->first)
-                queue->last = &queue->first;
-            if (job->held || job->ask.op == PPK_OP_DONE)
-                return job;
-            job_finish_locked(job);
-        }
-    }
-    return NULL;
+    if (!job && fetches)
+        job = pool->queues[FETCHES].first;
+    if (job)
+        job_unlink_locked(job);
+    return job;
 }
 
 /* Takes the next job; NULL when the pool ends. Locked. */
@@ -191,7 +198,7 @@ static void job_discard(struct ppk_session *session, const struct ppk_job *job)
 static bool job_is_orphan_locked(const struct ppk_job *job)
 {
     return is_fetch(job) && job->answer.fact == PPK_YES && job->answer.key.dynamic &&
-           (!job->held || job->overdue);
+           (!job->held || job->given_up);
 }
 
 static void *worker(void *argument)
@@ -285,11 +292,13 @@ struct ppk_answer *ppk_job_wait(struct ppk_job *job)
     while (job->state != JOB_DONE && waited == 0)
         waited = pthread_cond_timedwait(&pool->done, &pool->lock, &job->until);
     if (job->state != JOB_DONE) {
-        if (!job->overdue && job->state == JOB_RUNNING) { /* else the workers have too much to do */
+        job->given_up = true;
+        if (!job->overdue && job->state == JOB_RUNNING) { /* else it has not had its turn */
             job->overdue = true;
             pool->overdue++;
-            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
         }
+        if (pool->overdue)
+            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
         answer = &job->late;
         answer->fact = PPK_FAILED;
         snprintf(answer->text, sizeof answer->text, "the PKCS#11 module did not answer within %u ms",
@@ -313,8 +322,12 @@ void ppk_job_release(struct ppk_job *job)
     pool = job->pool;
     pthread_mutex_lock(&pool->lock);
     job->held = false;
-    if (job->state == JOB_DONE)
+    if (job->state == JOB_QUEUED && job->ask.op != PPK_OP_DONE) {
+        job_unlink_locked(job);
         job_free(job);
+    } else if (job->state == JOB_DONE) {
+        job_free(job);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -57,6 +57,39 @@ class Required(TwoEnds):
         self.ikev1(False)
         self.assertEqual(self.established(), [1, 1])
 
+    def of_any_case(self, said, known, expected, version='version = 2'):
+        """Alice says that she is `said`; Bob's keyring knows her as `known`, and his connection as `expected`."""
+        self.start({'required': False, 'manual': ('x', b'5' * 32), 'by': 'name', 'peer': 'nobody'},
+                   {'required': True, 'by': 'name', 'peer': known})
+        for charon, me, other, ids in ((self.a, self.alice, self.bob, {'local_id': said}),
+                                       (self.b, self.bob, self.alice, {'remote_id': expected})):
+            charon.load(conf.swanctl([conf.connection(me, other, **ids).replace('version = 2', version)]))
+        self.a.initiate(check=False)
+        self.assertEqual(self.established(), [0, 0])
+        self.assertIn(f"ppk: error: the keyring requires a PPK with peer '{known}'", self.b.text())
+
+    def test_identity_in_another_case(self):
+        self.of_any_case('ALICE', 'alice', 'alice')
+
+    def test_identity_in_another_case_for_anybody(self):
+        self.of_any_case('ALICE', 'alice', '%any')
+
+    def test_identity_in_another_case_than_the_connection(self):
+        """What the connection expects is how the keyring has it."""
+        self.of_any_case('alicE', 'Alice', 'Alice')
+
+    def test_identity_in_another_case_ikev1(self):
+        self.of_any_case('ALICE', 'alice', 'alice', 'version = 1')
+
+    def test_responder_turns_out_to_be_in_the_keyring(self):
+        """The initiator's connection takes anybody, and the keyring knows the responder by its name only."""
+        self.start({'required': True, 'by': 'name', 'peer': 'bob'}, {'required': False, 'by': 'name', 'peer': 'nobody'})
+        self.a.load(conf.swanctl([conf.connection(self.alice, self.bob, remote_id='%any')]))
+        self.b.load(conf.swanctl([conf.connection(self.bob, self.alice)]))
+        self.a.initiate(check=False)
+        self.assertEqual(self.a.sas().count('ESTABLISHED'), 0)
+        self.assertIn("ppk: error: the keyring requires a PPK with peer 'bob'", self.a.text())
+
     def faulty(self, required, timeout=BOUND_MS, ends=('peer',)):
         """Alice's token is behind a module that hangs on demand; Bob's keyring requires nothing."""
         self.control = self.bed.dir / 'control'
