@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define NAMES_MAX    1024
 
 static CK_OBJECT_CLASS class_data = CKO_DATA, class_secret = CKO_SECRET_KEY;
 static CK_UTF8CHAR application[] = PPK_PEER_APPLICATION;
@@ -117,18 +118,43 @@ CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
     return CKR_OK;
 }
 
-/* Makes capital letters small; false: there are none. */
-static bool lower(char *text)
+/* Makes capital letters small. */
+static void lower(char *text)
 {
-    bool any = false;
-
     for (; *text; text++) {
-        if (*text < 'A' || *text > 'Z')
-            continue;
-        *text = (char)(*text - 'A' + 'a');
-        any = true;
+        if (*text >= 'A' && *text <= 'Z')
+            *text = (char)(*text - 'A' + 'a');
     }
-    return any;
+}
+
+/* IKE compares the names of hosts, mailboxes and most parts of a DN without their case, and a peer must not
+ * be another one by its spelling: in small letters, or among the names of all peers, if they are not too many
+ * to be read each time somebody unknown comes. */
+static CK_RV peer_of_any_case(struct ppk_session *session, char identity[static PPK_NAME_MAX],
+                              struct ppk_peer *peer, char text[static PPK_TEXT_MAX])
+{
+    CK_ATTRIBUTE peers[] = {
+        {CKA_CLASS, &class_data, sizeof class_data},
+        {CKA_APPLICATION, application, sizeof application - 1},
+    };
+    CK_OBJECT_HANDLE handles[NAMES_MAX];
+    char name[PPK_NAME_MAX];
+    CK_ULONG count = 0;
+    CK_RV rv;
+
+    lower(identity);
+    rv = peer_search(session, CKA_LABEL, identity, strlen(identity), peer, text);
+    if (rv == CKR_OK && !peer->known)
+        rv = search(session, peers, COUNT(peers), handles, NAMES_MAX, &count, text);
+    if (means_unknown_attribute(rv))
+        return CKR_OK;
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count && !peer->known; i++) {
+        read_text(session, handles[i], CKA_LABEL, name);
+        lower(name);
+        if (strcmp(name, identity) == 0)
+            rv = peer_read(session, handles[i], peer, text);
+    }
+    return rv;
 }
 
 CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, struct ppk_answer *answer)
@@ -142,9 +168,8 @@ CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, stru
     memcpy(identity, ask->identity, sizeof identity);
     if (identity[0])
         rv = peer_search(session, CKA_LABEL, identity, strlen(identity), &by_identity, answer->text);
-    /* IKE compares the names of hosts and mailboxes without their case. */
-    if (rv == CKR_OK && !by_identity.known && lower(identity))
-        rv = peer_search(session, CKA_LABEL, identity, strlen(identity), &by_identity, answer->text);
+    if (rv == CKR_OK && identity[0] && !by_identity.known)
+        rv = peer_of_any_case(session, identity, &by_identity, answer->text);
     if (rv == CKR_OK && ask->address_len)
         rv = peer_search(session, CKA_PPK_PEER_ADDRESS, address, ask->address_len, &by_address, answer->text);
     if (rv != CKR_OK)

@@ -57,6 +57,7 @@ void ppk_sa_reset(struct ppk_sa *sa)
     }
     sa->peer = (struct ppk_peer){0};
     sa->unknown = sa->missed = false;
+    sa->unanswered[0] = '\0';
 }
 
 static void sa_free(struct ppk_sa *sa)
@@ -156,13 +157,18 @@ void ppk_sa_lookup(struct ppk_sa *sa, host_t *other)
 static enum ppk_fact lookup_guess(struct ppk_sa *sa, const struct ppk_job *job, const char *why,
                                   struct ppk_peer *peer)
 {
-    bool remembered = ppk_peers_last(ppk_job_ask(job), peer);
+    const struct ppk_ask *ask = ppk_job_ask(job);
+    bool remembered = ppk_peers_last(ask, peer), unknown = !remembered && ppk_peers_keyring();
 
-    sa->unknown = !remembered && ppk_peers_keyring();
+    if (unknown) {
+        sa->missed |= sa->unknown && strcmp(sa->unanswered, ask->identity) != 0;
+        sa->unknown = true;
+        memcpy(sa->unanswered, ask->identity, sizeof sa->unanswered);
+    }
     DBG1(DBG_CFG, "ppk: warning: the token cannot be asked about this peer%s: %s",
-         remembered    ? ", which is taken for what it was"
-         : sa->unknown ? ", of which a PPK may be required"
-                       : "",
+         remembered ? ", which is taken for what it was"
+         : unknown  ? ", of which a PPK may be required"
+                    : "",
          why);
     return remembered && peer->known ? PPK_YES : PPK_NO;
 }
@@ -174,13 +180,16 @@ static void lookup_take(struct ppk_sa *sa, struct ppk_job *job)
     enum ppk_fact fact = answer->fact;
     bool required = sa->peer.required;
 
-    sa->unknown = false;
     if (answer->keyring)
         ppk_peers_keyring_seen();
-    if (fact == PPK_FAILED)
+    if (fact == PPK_FAILED) {
         fact = lookup_guess(sa, job, answer->text, &peer);
-    else
+    } else {
         ppk_peers_note(ppk_job_ask(job), &peer);
+        /* what was asked in vain is known now; but not by another name */
+        if (!sa->unanswered[0] || strcmp(sa->unanswered, ppk_job_ask(job)->identity) == 0)
+            sa->unknown = false;
+    }
     if (fact == PPK_YES) {
         sa->peer = peer;
         sa->peer.required |= required;

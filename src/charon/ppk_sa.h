@@ -13,9 +13,10 @@ struct ppk_sa {
     ike_sa_t *ike_sa;
     struct ppk_job *lookups[2]; /* the peer is being looked up */
     struct ppk_peer peer;
-    bool unknown;                /* the token did not answer, and never said anything of this peer before */
-    bool missed;                 /* it could not even be asked: out of memory */
-    char identity[PPK_NAME_MAX]; /* the remote IKE identity as text, once known */
+    bool unknown; /* the token did not answer, and never said anything of this peer before: */
+    char unanswered[PPK_NAME_MAX];       /* by this identity */
+    bool missed;                         /* the same, by more than one; or it could not even be asked */
+    char identity[PPK_NAME_MAX];         /* the remote IKE identity as text, once known */
     char remote_system_id[PPK_NAME_MAX]; /* SKIP system ID that the peer sent in USE_PPK, or empty */
     bool peer_offers;                    /* the peer sent USE_PPK in this attempt */
     chunk_t wire_id; /* responder: the PPK ID as it came, before charon reads it as an identity */

@@ -44,7 +44,8 @@ struct ppk_pool {
     unsigned started;
     unsigned threads;  /* of them, those that have not ended */
     unsigned fetching; /* and those that fetch */
-    unsigned idle, queued, threads_max, bound_ms, overdue;
+    unsigned idle, queued, threads_max, bound_ms;
+    unsigned overdue[QUEUES]; /* calls that are in the module for too long */
     struct timespec hung_until;
     bool ending;
     char *path, *init, *token, *pin;
@@ -122,6 +123,11 @@ static bool is_fetch(const struct ppk_job *job)
     return job->ask.op == PPK_OP_FIND || job->ask.op == PPK_OP_GENERATE;
 }
 
+static unsigned overdue_locked(const struct ppk_pool *pool)
+{
+    return pool->overdue[QUICK] + pool->overdue[FETCHES];
+}
+
 static void job_put_locked(struct ppk_job *job)
 {
     struct queue *queue = &job->pool->queues[is_fetch(job) ? FETCHES : QUICK];
@@ -135,7 +141,9 @@ static void job_finish_locked(struct ppk_job *job)
 {
     struct ppk_pool *pool = job->pool;
 
-    if (job->overdue && --pool->overdue == 0)
+    if (job->overdue)
+        pool->overdue[is_fetch(job) ? FETCHES : QUICK]--;
+    if (!overdue_locked(pool))
         pool->hung_until = (struct timespec){0};
     job->state = JOB_DONE;
     if (!job->held)
@@ -251,6 +259,16 @@ static void job_refuse(struct ppk_job *job, const char *why)
     snprintf(job->answer.text, sizeof job->answer.text, "%s", why);
 }
 
+/* Is it vain to ask? A key source that is silent is no reason not to ask what needs none, unless it has all
+ * workers wait. */
+static bool is_vain_locked(const struct ppk_pool *pool, const struct ppk_job *job)
+{
+    bool hangs = pool->overdue[QUICK] || (is_fetch(job) && pool->overdue[FETCHES]) ||
+                 overdue_locked(pool) >= pool->threads_max;
+
+    return job->ask.op != PPK_OP_DONE && overdue_locked(pool) && hangs && !is_past(&pool->hung_until);
+}
+
 struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
 {
     struct ppk_job *job = calloc(1, sizeof *job);
@@ -265,7 +283,7 @@ struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
     job->until = after_ms(pool->bound_ms);
     memset(ask, 0, sizeof *ask);
     pthread_mutex_lock(&pool->lock);
-    if (job->ask.op != PPK_OP_DONE && pool->overdue && !is_past(&pool->hung_until)) {
+    if (is_vain_locked(pool, job)) {
         job_refuse(job, "the PKCS#11 module hangs: an earlier call has not returned");
     } else {
         /* each job that waits has an idle worker, which may not have woken up yet, or gets a new one */
@@ -295,10 +313,11 @@ struct ppk_answer *ppk_job_wait(struct ppk_job *job)
         job->given_up = true;
         if (!job->overdue && job->state == JOB_RUNNING) { /* else it has not had its turn */
             job->overdue = true;
-            pool->overdue++;
-        }
-        if (pool->overdue)
+            pool->overdue[is_fetch(job) ? FETCHES : QUICK]++;
             pool->hung_until = after_ms(HUNG_SECONDS * 1000);
+        } else if (overdue_locked(pool) >= pool->threads_max) {
+            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
+        }
         answer = &job->late;
         answer->fact = PPK_FAILED;
         snprintf(answer->text, sizeof answer->text, "the PKCS#11 module did not answer within %u ms",

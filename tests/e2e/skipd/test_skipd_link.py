@@ -141,11 +141,11 @@ class Link(PairCase):
         self.bob.clients += "client third\n certificate san stranger\n system-id Bob-3\n"
         self.bob.peers += " remote-system-id *\n"
         self.bob.reload()
-        peer, key_id, key = Peer(self), os.urandom(16), os.urandom(32)
+        peer, key_id, key = Peer(self, "carol", "Carol"), os.urandom(16), os.urandom(32)
         peer.send(put(1, key_id, key, "Bob-3", "Bob") + put(2, key_id, key, "Bob", "Bob-3"))
         self.assertEqual(peer.acks(2), {1: UNKNOWN, 2: UNKNOWN})
         self.assertEqual(self.b.by_id(key_id.hex(), "Bob-3")[0], 400)
-        peer.send(put(3, key_id, key, "Carol", "Bob-3"))
+        peer.send(put(3, key_id, key, "Dora", "Bob-3"))
         self.assertEqual(peer.acks(1), {3: OK})
 
     def test_in_pieces_and_with_pings(self):

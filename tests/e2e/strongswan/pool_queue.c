@@ -198,13 +198,39 @@ static void fetches_leave_a_worker(void **state)
     ppk_pool_destroy(pool);
 }
 
+/* Nor is a key source that is silent taken for a module that hangs, unless all workers wait for it. */
+static void silent_source_is_no_hang(void **state)
+{
+    (void)state;
+    struct ppk_pool *pool = start(3);
+    struct ppk_job *fetches[2];
+    enum ppk_fact fact;
+
+    atomic_store(&hangs[PPK_OP_GENERATE], true);
+    for (int i = 0; i < 2; i++)
+        fetches[i] = submit(pool, PPK_OP_GENERATE);
+    until(&runs[PPK_OP_GENERATE], 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ppk_job_wait(fetches[i])->fact, PPK_FAILED);
+    for (int round = 0; round < 3; round++) {
+        assert_true(asked(pool, PPK_OP_PEER, &fact) < BOUND_MS);
+        assert_int_equal(fact, PPK_YES);
+        (void)asked(pool, PPK_OP_GENERATE, &fact);
+        assert_int_equal(fact, PPK_FAILED);
+        usleep(HUNG_SECONDS * 600000);
+    }
+    atomic_store(&hangs[PPK_OP_GENERATE], false);
+    for (int i = 0; i < 2; i++)
+        ppk_job_release(fetches[i]);
+    ppk_pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(late_key_is_destroyed),
-        cmocka_unit_test(released_is_not_done),
-        cmocka_unit_test(hanging_is_known),
-        cmocka_unit_test(fetches_leave_a_worker),
+        cmocka_unit_test(late_key_is_destroyed),    cmocka_unit_test(released_is_not_done),
+        cmocka_unit_test(hanging_is_known),         cmocka_unit_test(fetches_leave_a_worker),
+        cmocka_unit_test(silent_source_is_no_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

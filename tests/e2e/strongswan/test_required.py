@@ -66,7 +66,7 @@ class Required(TwoEnds):
             charon.load(conf.swanctl([conf.connection(me, other, **ids).replace('version = 2', version)]))
         self.a.initiate(check=False)
         self.assertEqual(self.established(), [0, 0])
-        self.assertIn(f"ppk: error: the keyring requires a PPK with peer '{known}'", self.b.text())
+        self.assertIn(f"""ppk: error: the keyring requires a PPK with peer '{known.strip('"')}'""", self.b.text())
 
     def test_identity_in_another_case(self):
         self.of_any_case('ALICE', 'alice', 'alice')
@@ -77,6 +77,12 @@ class Required(TwoEnds):
     def test_identity_in_another_case_than_the_connection(self):
         """What the connection expects is how the keyring has it."""
         self.of_any_case('alicE', 'Alice', 'Alice')
+
+    def test_identity_in_another_case_than_the_keyring_for_anybody(self):
+        self.of_any_case('ALICE', 'Alice', '%any')
+
+    def test_name_in_another_case_for_anybody(self):
+        self.of_any_case('"C=DE, CN=ALICE"', '"C=DE, CN=alice"', '%any')
 
     def test_identity_in_another_case_ikev1(self):
         self.of_any_case('ALICE', 'alice', 'alice', 'version = 1')
