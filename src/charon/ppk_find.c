@@ -101,15 +101,23 @@ static CK_RV peer_search(struct ppk_session *session, CK_ATTRIBUTE_TYPE type, vo
     return rv;
 }
 
-CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
+/* Up to max of the token's peers. */
+static CK_RV peers_all(struct ppk_session *session, CK_OBJECT_HANDLE *handles, CK_ULONG max, CK_ULONG *count,
+                       char text[static PPK_TEXT_MAX])
 {
-    CK_ATTRIBUTE peers[] = {
+    CK_ATTRIBUTE template[] = {
         {CKA_CLASS, &class_data, sizeof class_data},
         {CKA_APPLICATION, application, sizeof application - 1},
     };
+
+    return search(session, template, COUNT(template), handles, max, count, text);
+}
+
+CK_RV ppk_find_keyring(struct ppk_session *session, struct ppk_answer *answer)
+{
     CK_OBJECT_HANDLE handle;
     CK_ULONG count;
-    CK_RV rv = search(session, peers, COUNT(peers), &handle, 1, &count, answer->text);
+    CK_RV rv = peers_all(session, &handle, 1, &count, answer->text);
 
     if (rv != CKR_OK && !means_unknown_attribute(rv))
         return rv;
@@ -130,28 +138,28 @@ static void lower(char *text)
 /* IKE compares the names of hosts, mailboxes and most parts of a DN without their case, and a peer must not
  * be another one by its spelling: in small letters, or among the names of all peers, if they are not too many
  * to be read each time somebody unknown comes. */
-static CK_RV peer_of_any_case(struct ppk_session *session, char identity[static PPK_NAME_MAX],
+static CK_RV peer_of_any_case(struct ppk_session *session, const char identity[static PPK_NAME_MAX],
                               struct ppk_peer *peer, char text[static PPK_TEXT_MAX])
 {
-    CK_ATTRIBUTE peers[] = {
-        {CKA_CLASS, &class_data, sizeof class_data},
-        {CKA_APPLICATION, application, sizeof application - 1},
-    };
     CK_OBJECT_HANDLE handles[NAMES_MAX];
-    char name[PPK_NAME_MAX];
+    char small[PPK_NAME_MAX], name[PPK_NAME_MAX];
     CK_ULONG count = 0;
-    CK_RV rv;
+    CK_RV rv = CKR_OK;
 
-    lower(identity);
-    rv = peer_search(session, CKA_LABEL, identity, strlen(identity), peer, text);
+    memcpy(small, identity, sizeof small);
+    lower(small);
+    if (!strpbrk(small, "abcdefghijklmnopqrstuvwxyz")) /* an address, for example: it has no other spelling */
+        return CKR_OK;
+    if (strcmp(small, identity) != 0) /* else it was searched for before */
+        rv = peer_search(session, CKA_LABEL, small, strlen(small), peer, text);
     if (rv == CKR_OK && !peer->known)
-        rv = search(session, peers, COUNT(peers), handles, NAMES_MAX, &count, text);
+        rv = peers_all(session, handles, NAMES_MAX, &count, text);
     if (means_unknown_attribute(rv))
         return CKR_OK;
     for (CK_ULONG i = 0; rv == CKR_OK && i < count && !peer->known; i++) {
         read_text(session, handles[i], CKA_LABEL, name);
         lower(name);
-        if (strcmp(name, identity) == 0)
+        if (strcmp(name, small) == 0)
             rv = peer_read(session, handles[i], peer, text);
     }
     return rv;
@@ -186,14 +194,10 @@ CK_RV ppk_find_peer(struct ppk_session *session, const struct ppk_ask *ask, stru
 
 CK_RV ppk_find_any(struct ppk_session *session, struct ppk_answer *answer)
 {
-    CK_ATTRIBUTE peers[] = {
-        {CKA_CLASS, &class_data, sizeof class_data},
-        {CKA_APPLICATION, application, sizeof application - 1},
-    };
     CK_ATTRIBUTE keys[] = {{CKA_CLASS, &class_secret, sizeof class_secret}};
     CK_OBJECT_HANDLE handle;
     CK_ULONG count;
-    CK_RV rv = search(session, peers, COUNT(peers), &handle, 1, &count, answer->text);
+    CK_RV rv = peers_all(session, &handle, 1, &count, answer->text);
 
     if (rv == CKR_OK && !count)
         rv = search(session, keys, COUNT(keys), &handle, 1, &count, answer->text);

@@ -123,6 +123,11 @@ static bool is_fetch(const struct ppk_job *job)
     return job->ask.op == PPK_OP_FIND || job->ask.op == PPK_OP_GENERATE;
 }
 
+static unsigned queue_of(const struct ppk_job *job)
+{
+    return is_fetch(job) ? FETCHES : QUICK;
+}
+
 static unsigned overdue_locked(const struct ppk_pool *pool)
 {
     return pool->overdue[QUICK] + pool->overdue[FETCHES];
@@ -130,7 +135,7 @@ static unsigned overdue_locked(const struct ppk_pool *pool)
 
 static void job_put_locked(struct ppk_job *job)
 {
-    struct queue *queue = &job->pool->queues[is_fetch(job) ? FETCHES : QUICK];
+    struct queue *queue = &job->pool->queues[queue_of(job)];
 
     *queue->last = job;
     queue->last = &job->next;
@@ -142,7 +147,7 @@ static void job_finish_locked(struct ppk_job *job)
     struct ppk_pool *pool = job->pool;
 
     if (job->overdue)
-        pool->overdue[is_fetch(job) ? FETCHES : QUICK]--;
+        pool->overdue[queue_of(job)]--;
     if (!overdue_locked(pool))
         pool->hung_until = (struct timespec){0};
     job->state = JOB_DONE;
@@ -153,7 +158,7 @@ static void job_finish_locked(struct ppk_job *job)
 
 static void job_unlink_locked(struct ppk_job *job)
 {
-    struct queue *queue = &job->pool->queues[is_fetch(job) ? FETCHES : QUICK];
+    struct queue *queue = &job->pool->queues[queue_of(job)];
     struct ppk_job **at = &queue->first;
 
     while (*at != job)
@@ -266,7 +271,7 @@ static bool is_vain_locked(const struct ppk_pool *pool, const struct ppk_job *jo
     bool hangs = pool->overdue[QUICK] || (is_fetch(job) && pool->overdue[FETCHES]) ||
                  overdue_locked(pool) >= pool->threads_max;
 
-    return job->ask.op != PPK_OP_DONE && overdue_locked(pool) && hangs && !is_past(&pool->hung_until);
+    return job->ask.op != PPK_OP_DONE && hangs && !is_past(&pool->hung_until);
 }
 
 struct ppk_job *ppk_job_submit(struct ppk_pool *pool, struct ppk_ask *ask)
@@ -311,13 +316,13 @@ struct ppk_answer *ppk_job_wait(struct ppk_job *job)
         waited = pthread_cond_timedwait(&pool->done, &pool->lock, &job->until);
     if (job->state != JOB_DONE) {
         job->given_up = true;
-        if (!job->overdue && job->state == JOB_RUNNING) { /* else it has not had its turn */
+        bool stuck = !job->overdue && job->state == JOB_RUNNING; /* else it has not had its turn */
+        if (stuck) {
             job->overdue = true;
-            pool->overdue[is_fetch(job) ? FETCHES : QUICK]++;
-            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
-        } else if (overdue_locked(pool) >= pool->threads_max) {
-            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
+            pool->overdue[queue_of(job)]++;
         }
+        if (stuck || overdue_locked(pool) >= pool->threads_max)
+            pool->hung_until = after_ms(HUNG_SECONDS * 1000);
         answer = &job->late;
         answer->fact = PPK_FAILED;
         snprintf(answer->text, sizeof answer->text, "the PKCS#11 module did not answer within %u ms",
