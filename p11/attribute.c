@@ -316,7 +316,7 @@ static CK_RV key_value(const struct slot *s, const struct object *o, const struc
     case CKA_ID:
         return key_text(k, KEY_BY_ID, v);
     case CKA_VALUE:
-        if ((object_flags(s, o) & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) != FLAG_EXTRACTABLE)
+        if (!flags_readable(object_flags(s, o)))
             return CKR_ATTRIBUTE_SENSITIVE;
         if (!secret_open(k->value, &v->view))
             return CKR_HOST_MEMORY;

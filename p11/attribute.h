@@ -32,6 +32,12 @@ void attribute_unlock(const struct object *o);
 /* The boolean attributes of an object: FLAG_*. */
 uint32_t object_flags(const struct slot *s, const struct object *o);
 
+/* By these flags, does CKA_VALUE come out? */
+static inline bool flags_readable(uint32_t flags)
+{
+    return (flags & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE;
+}
+
 /* A PPK that is yet to be fetched, of this peer (NULL: of any): an OBJECT_PPK of nothing. */
 struct object_future {
     struct object object;

@@ -294,7 +294,7 @@ static CK_RV derive_extract(struct derivation *d)
 /* Can it be read anyway, so that a part of it says nothing new? */
 static bool readable(const struct derivation *d, const struct object *o)
 {
-    return o == NULL || (object_flags(d->slot, o) & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE;
+    return o == NULL || flags_readable(object_flags(d->slot, o));
 }
 
 /* out = first | second, or less if the template says so and nothing is given away by it */

@@ -149,14 +149,13 @@ CK_RV policy_may_make(const struct slot *s, const struct object *o, enum prf prf
                       const struct policy_input *in)
 {
     const uint32_t flags = part == NULL ? 0 : object_flags(s, part);
-    const bool readable = (flags & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE;
     bool may = true;
 
     if (o == NULL || o->kind == OBJECT_PSK || !kept_inside(s, object_flags(s, o)))
         return CKR_OK;
     if (policy_configured(o))
         may = in->len == prf_size(prf) + 1;
-    else if (part == NULL || readable || (flags & (FLAG_FROM_CONFIGURED | FLAG_PIECE)) == 0)
+    else if (part == NULL || flags_readable(flags) || (flags & (FLAG_FROM_CONFIGURED | FLAG_PIECE)) == 0)
         may = !is_identity(in);
     else
         may = (flags & FLAG_INSIDE) != 0;
@@ -194,7 +193,7 @@ CK_RV policy_extract(const struct slot *s, const struct object *o, size_t len)
 {
     const uint32_t flags = object_flags(s, o);
 
-    if ((flags & (FLAG_SENSITIVE | FLAG_EXTRACTABLE)) == FLAG_EXTRACTABLE)
+    if (flags_readable(flags))
         return CKR_OK;
     if ((flags & FLAG_KNOWN_PARTS) != 0)
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
